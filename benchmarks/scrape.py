@@ -27,6 +27,7 @@ from steering.model import LOCAL, Heard, Kind, Observation, Outcome, Question, R
 from steering.report.http.answers import answer
 from steering.report.http.ipc import METRICS, OPENMETRICS
 from steering.report.metrics import Meters
+from steering.report.page.history import History
 from steering.report.snapshot import Snapshot
 
 ADDRESSES, SITES, EACH = 1_000, 2, 26
@@ -44,7 +45,7 @@ def run() -> None:
             times = []
             for _ in range(SCRAPES):
                 began = time.process_time()
-                body = answer(key, None, meters.registry).body
+                body = answer(key, None, History(), meters.registry).body
                 times.append(time.process_time() - began)
             series = sum(not line.startswith(b"#") for line in body.splitlines())
             size = f"{len(body) / 1e6:.2f} MB"

@@ -37,6 +37,7 @@ REMEDIES: Mapping[str, str] = {
     "log": "find out which program should read the events: `journalctl -u steering`",
     "dnstap": "see the resolver's page in docs/resolvers; probes go on without it",
     "status": "find out which program has the port: `ss -lntp`; `steering status` does not need it",
+    "notify": "`steering notify --send` tries them; addresses instead of names need no resolver",
     "off": "`steering on` ends it",
 }
 """Alarm -> what to do, for alarms whose own text does not end with that."""

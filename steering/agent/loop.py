@@ -11,7 +11,7 @@ import asyncio
 import gc
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steering.act.bgp.status import BgpStatus
@@ -21,6 +21,7 @@ from steering.agent import own_alarms
 from steering.agent.action_metrics import count
 from steering.agent.components import Lasting
 from steering.agent.inputs import Inputs
+from steering.agent.notifications import Notifications
 from steering.agent.own_alarms import OwnAlarms
 from steering.agent.reload import Reload, Version
 from steering.agent.restart_state import RestartState
@@ -40,6 +41,7 @@ from steering.report.http.ipc import Answer
 from steering.report.http.service import Service
 from steering.report.log import Log
 from steering.report.metrics import Meters
+from steering.report.page.history import History
 from steering.report.sd_notify import notify
 from steering.report.snapshot import Snapshot
 from steering.system.unreadable import HERE, Unread
@@ -72,6 +74,8 @@ class Agent:
         self.meters.watch(lambda: self.snapshot)
         self.own_alarms = OwnAlarms()
         self.grouping = EventGrouping()
+        self.history = History()
+        self.notifications = Notifications(self.meters)
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.state_off = StateOff(
             state=config.state, runtime=config.runtime, leased=leased(config.runtime)
@@ -124,6 +128,7 @@ class Agent:
             self.service.close()
             self.state_off.close()
             self.restart_state.flush(END_WAIT)
+            self.notifications.close(END_WAIT)
             self.runtime.close()
         ended = own_alarms.stopped(self.runtime.components, self.snapshot)
         self.log_event(Event(event="stopped", because=ended))
@@ -162,7 +167,7 @@ class Agent:
         if actuators is not None:  # after the journal: a replay can't reproduce these events
             events += (*actuators.bgp.events(), *actuators.external_changes.events(now))
         for event, addresses in self.grouping.of(events, now):
-            self.log.write(event, time.time(), addresses)
+            self._write(event, addresses)
         for unread in HERE.news(now):
             self.log_event(_dropped(unread))
         if self.inputs.kernel_changed():
@@ -175,7 +180,8 @@ class Agent:
         """Update alarms and the snapshot that status and metrics show."""
         state, components = self.runtime.state, self.runtime.components
         journal, version = self.runtime.journal, self.runtime.version
-        self.service.tend(version.setup.config.status, now)
+        config = version.setup.config
+        self.service.tend(config.status, now, config.status_names)
         for event in self.own_alarms.update(self._problems(now), state.wall, state.alarms):
             self.log_event(event)
         alarms = {**self.own_alarms.alarms, **state.alarms}
@@ -201,6 +207,8 @@ class Agent:
             strays={(path, str(why)): n for (path, why), n in self.strays.counts.items()},
         )
         self.service.turned(now, ready=self.snapshot.ready)
+        self.notifications.tell(self.snapshot, config, now)
+        self.history.turned(state)
 
     def _ready(self) -> bool:
         """Whether the local path of every address was measured."""
@@ -227,6 +235,7 @@ class Agent:
             "config_held": self.reload.held,
             "status": self.service.trouble,
             "log": self.log.trouble(now),
+            "notify": self.notifications.problem,
             "journal": journal.trouble if journal is not None else "",
             "off": self._why_off() if state.off else "",
         }
@@ -243,11 +252,16 @@ class Agent:
 
     def _answer(self, key: str) -> Answer:
         """An HTTP response; runs in a forked copy of this process."""
-        return answer(key, self.snapshot, self.meters.registry)
+        return answer(key, self.snapshot, self.history, self.meters.registry)
 
     def log_event(self, event: Event) -> None:
         """Write one event to the log, with the time of now."""
-        self.log.write(event, time.time())
+        self._write(event)
+
+    def _write(self, event: Event, addresses: Sequence[str] = ()) -> None:
+        wall = time.time()
+        self.log.write(event, wall, addresses)
+        self.history.happened(event, wall, addresses)
 
 
 def _dropped(unread: Unread) -> Event:

@@ -31,6 +31,8 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "on": off.on,
     "replay": query.replay,
     "demo": run.demo,
+    "notify": query.notify,
+    "help": lambda options: main([*options.of, "--help"]),
     "completion": check.completion,
 }
 

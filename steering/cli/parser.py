@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 from steering import __version__
+from steering.cli.examples import examples
 from steering.cli.override.options import add_commands
 
 DEFAULT = Path("/etc/steering/steering.yaml")
 
 
-_TIME = "RFC 3339, or UTC without an offset"
+_TIME = "14:20, `10m ago`, 2026-11-24 05:12 (UTC), RFC 3339"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +28,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        return commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=examples(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
 
     def configured(name: str, text: str) -> argparse.ArgumentParser:
         return with_config(command(name, text))
@@ -117,6 +125,13 @@ def parser() -> argparse.ArgumentParser:
         "--to", dest="until", type=_moment, metavar="TIME", help="stop at this time"
     )
     replay.add_argument("--json", action="store_true", help="print JSON")
+    notify = configured(
+        "notify", "show what the receivers of `notify` would be told, or send them a test"
+    )
+    notify.add_argument(
+        "receivers", nargs="*", metavar="RECEIVER", help="by name (default: all of them)"
+    )
+    notify.add_argument("--send", action="store_true", help="send each of them one test notice")
     demo = command("demo", "replay July 2023 live, in its own network namespaces")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
     demo.add_argument(
@@ -124,6 +139,8 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="use the embedded servers and client even where NSD and Unbound are installed",
     )
+    about = command("help", "show the commands, or one of them with its options")
+    about.add_argument("of", nargs="*", metavar="COMMAND", help="such as `override add`")
     completion = command("completion", "print a completion script for a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return top
@@ -131,9 +148,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _moment(text: str) -> float:
     """UNIX seconds of a typed time."""
-    from steering.replay.command import when
+    from steering.cli.typed_time import past
 
     try:
-        return when(text)
+        return past(text, time.time())
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

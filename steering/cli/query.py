@@ -73,6 +73,13 @@ def replay(options: argparse.Namespace) -> int:
     )
 
 
+def notify(options: argparse.Namespace) -> int:
+    """Print what the receivers of `notify` would be told, or send them a test."""
+    from steering.cli.notify import run
+
+    return run(options)
+
+
 def _journal(options: argparse.Namespace) -> Path:
     """The named journal, or the one of the configuration's agent."""
     if options.journal is not None:

@@ -23,10 +23,12 @@ from steering.config.address_types import (
 )
 from steering.config.base import DISTINCT, SOME, FieldError, OrOff, Section
 from steering.config.bgp import Bgp
+from steering.config.notify import Notify
 from steering.config.site import Site
 from steering.config.sources import ResolverSources
 from steering.config.types import (
     FilePath,
+    HostName,
     Name,
     Permissions,
     SiteName,
@@ -332,6 +334,16 @@ class Config(Section):
         default=Budget(), description="Limits on changes, whatever was measured."
     )
     act: Act = Field(default=Act(), description="How steers are carried out.")
+    notify: Notify = Field(
+        default=Notify(),
+        description="Who is told of alarms, moves and ended incidents. `steering notify` shows what"
+        " they would get, and sends them a test.",
+    )
+    status_names: Annotated[tuple[HostName, ...], DISTINCT] = Field(
+        default=(),
+        description="Names by which browsers and Prometheus ask for this host, beside its own name,"
+        " `localhost` and addresses. By any other name they are refused (DNS rebinding).",
+    )
     status: Endpoint = Field(
         default=Listen(host="127.0.0.1", port=9353),
         description="Address and port of the page, the API and /metrics. Port 0: any free one.",

@@ -153,6 +153,15 @@ FilePath = Annotated[Path, Kind("path", _read_path, _SOME_TEXT)]
 """Relative to the file that it stands in; absolute inside."""
 Permissions = Annotated[str, Kind("permissions", _read_permissions, text_schema("0?[0-7]{3}"))]
 """Octal digits, quoted: YAML takes 0660 for the number 432."""
+HostName = Annotated[
+    str,
+    Kind(
+        "host name",
+        lambda value: _read_domain_name(value).removesuffix("."),
+        text_schema(r"[^\s.]{1,63}(\.[^\s.]{1,63})*\.?"),
+    ),
+]
+"""Lower-case, without the final dot."""
 DomainName = Annotated[
     str,
     Kind("domain name", _read_domain_name, text_schema(r"(\.|[^\s.]{1,63}(\.[^\s.]{1,63})*\.?)")),

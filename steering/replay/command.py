@@ -6,7 +6,6 @@ can't be used.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 import time
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from steering.config import ConfigError
-from steering.config.overrides import moment
 from steering.format import counted, duration, percent, timestamp, whole_second
 from steering.journal.reader import DamagedError, Recording
 from steering.model import LOCAL, Family, Seconds, WallTime
@@ -36,22 +34,6 @@ TAKEN = (
     "With other policies the facts are used as recorded: what was measured while traffic took\n"
     "the recorded paths, the rate of probing, and what live answers showed."
 )
-
-
-def when(text: str) -> WallTime:
-    """A time from the command line; without an offset it is UTC. Raises ValueError."""
-    try:
-        return moment(text)
-    except ValueError:
-        pass
-    try:
-        found = dt.datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
-    except (ValueError, OverflowError):
-        wanted = (
-            "wanted RFC 3339, or UTC without an offset (2026-11-24T05:12:00Z, 2026-11-24 05:12)"
-        )
-        raise ValueError(f"{text!r} is no time, {wanted}") from None
 
 
 @dataclass

@@ -87,6 +87,12 @@ class Meters:
         )
         for result in ("loaded", "rejected", "held"):
             self.reloads.labels(result)
+        self.notices = Counter(
+            "steering_notices",
+            "Notices by receiver: sent, dropped since too many waited, and attempts that failed.",
+            ["receiver", "result"],
+            registry=self.registry,
+        )
         build = Gauge(
             "steering_build_info", "1; the version is a label.", ["version"], registry=self.registry
         )

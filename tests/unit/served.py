@@ -96,7 +96,7 @@ def serving(
                 continue
             now = time.monotonic()
             if now >= due:
-                service.tend(loop.status, now)
+                service.tend(loop.status, now, ["x"])
                 if not loop.blank:
                     service.turned(now, ready=True)
                 loop.gaps.append(now - turned)

@@ -21,7 +21,7 @@ from steering.agent.approval import mark_whole, waiting
 from steering.cli.api_client import NotFoundError, UnreachableError, fetch
 from steering.cli.confirm import NoTerminalError, confirmed
 from steering.cli.override import NotDoneError, show
-from steering.cli.override.compose import alarm_of, entry, name_of
+from steering.cli.override.compose import alarm_of, entry, extended, name_of
 from steering.cli.override.directory import OverrideDirectory
 from steering.cli.override.effect import Effects
 from steering.config import ConfigError, Setup, fingerprint, load
@@ -74,6 +74,30 @@ def _add(options: argparse.Namespace) -> None:
         with shelf.alone():
             again = load(options.config)
             if again == before and place == _place(again, shelf, name, replace=replace):
+                shelf.put(place, written)
+                _mark_whole(options.config, before)
+                break
+        _changed_meanwhile(options)
+    _done(f"written to {place}: a running agent takes it up within two seconds")
+
+
+def _extend(options: argparse.Namespace) -> None:
+    name = name_of(options)
+    while True:
+        wall = time.time()
+        before = load(options.config)
+        place = _own_file(before, name)
+        written = extended(_called(name, before), options, wall)
+        after = load(options.config, instead={place: written})
+        was, will = _called(name, before).until, _called(name, after).until
+        if was == will:
+            raise NotDoneError(WRONG_INPUT, f"{name} ends then already: {ends(will, wall)}")
+        _say(f"was: {ends(was, wall)}")
+        _show_new(before, after, name, wall, may_match_nothing=True)
+        _confirm(options, "give it this end")
+        shelf = OverrideDirectory(before.config.policies)
+        with shelf.alone():
+            if load(options.config) == before:
                 shelf.put(place, written)
                 _mark_whole(options.config, before)
                 break
@@ -286,7 +310,13 @@ def _show(before: Setup, after: Setup, wall: WallTime, override: Override) -> No
             )
 
 
-_COMMANDS = {"add": _add, "acknowledge": _add, "list": _list, "remove": _remove}
+_COMMANDS = {
+    "add": _add,
+    "acknowledge": _add,
+    "extend": _extend,
+    "list": _list,
+    "remove": _remove,
+}
 
 
 def _confirm(options: argparse.Namespace, what: str) -> None:

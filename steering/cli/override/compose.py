@@ -10,13 +10,15 @@ from difflib import get_close_matches
 from steering.cli.operator import author
 from steering.cli.override import NotDoneError
 from steering.cli.override.options import action_of
-from steering.config.overrides import until, until_text
+from steering.cli.typed_time import coming
+from steering.config.overrides import until_text
 from steering.config.problems import shown, suggestion
 from steering.config.types import read_name, seconds
 from steering.config.yaml_file import Value, write
 from steering.errors import WRONG_INPUT
-from steering.format import rfc3339, whole_second
+from steering.format import NEVER, rfc3339, whole_second
 from steering.model import WallTime
+from steering.override import Override
 from steering.remedies import EVERY_ALARM
 
 _KEYS = ("upstream", "nameserver", "address", "family")
@@ -69,6 +71,29 @@ def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
         "reason": options.reason,
         "by": options.by or author(),
     }
+    return _written(values, options, wall)
+
+
+def extended(override: Override, options: argparse.Namespace, wall: WallTime) -> str:
+    """The text of the file of an override with another end. Raises NotDoneError."""
+    keys = (*_KEYS, "site")
+    match: dict[str, Value] = {
+        k: str(v) for k in keys if (v := getattr(override.match, k)) is not None
+    }
+    values: dict[str, Value] = {
+        "name": override.name,
+        "match": match,
+        "action": str(override.action),
+        **({"to": override.to} if override.to is not None else {}),
+        **({"alarm": override.alarm} if override.alarm is not None else {}),
+        "until": _until(options, wall),
+        "reason": override.reason,
+        "by": override.by,
+    }
+    return _written(values, options, wall)
+
+
+def _written(values: dict[str, Value], options: argparse.Namespace, wall: WallTime) -> str:
     head = f"# Written by `steering override {options.doing}` at {whole_second(wall)}.\n"
     return head + write({"overrides": [values]})
 
@@ -77,7 +102,9 @@ def _until(options: argparse.Namespace, wall: WallTime) -> str:
     try:
         if options.length is not None:
             return rfc3339(math.ceil(wall + seconds(options.length)))
-        return until_text(until(options.until))
+        if options.until == NEVER:
+            return NEVER
+        return until_text(coming(options.until, wall))
     except (ValueError, OverflowError) as error:
         given = "--for" if options.length is not None else "--until"
         raise NotDoneError(WRONG_INPUT, f"{given}: {error}") from None

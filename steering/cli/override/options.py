@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from steering.cli.examples import examples
 from steering.model import Family
 from steering.override import Action
 from steering.remedies import EVERY_ALARM
@@ -40,13 +41,19 @@ def add_commands(
     override: argparse.ArgumentParser,
     configure: Callable[[argparse.ArgumentParser], argparse.ArgumentParser],
 ) -> None:
-    """Adds the four commands; `configure` gives each the option for the configuration."""
+    """Adds the five commands; `configure` gives each the option for the configuration."""
     commands = override.add_subparsers(
-        dest="doing", required=True, metavar="add|acknowledge|list|remove"
+        dest="doing", required=True, metavar="add|acknowledge|extend|list|remove"
     )
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=examples(f"override {name}"),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         return configure(made)
 
     add = command("add", "set where addresses go, until when and why")
@@ -72,6 +79,12 @@ def add_commands(
     )
     _why(seen)
     seen.set_defaults(all=False, matching_nothing=False)
+
+    extend = command("extend", "give one that `add` or `acknowledge` wrote another end")
+    _named(extend)
+    _until(extend.add_argument_group("until when").add_mutually_exclusive_group(required=True))
+    _sure(extend)
+    extend.set_defaults(alarm=None)
 
     remove = command("remove", "remove one that `add` or `acknowledge` wrote")
     _named(remove)
@@ -118,7 +131,9 @@ def _why(parser: argparse.ArgumentParser) -> None:
 
 def _until(group: argparse._MutuallyExclusiveGroup) -> None:
     group.add_argument(
-        "--until", metavar="TIME", help="RFC 3339 with an offset (2026-11-24T06:00:00Z), or never"
+        "--until",
+        metavar="TIME",
+        help="the next 14:20 (UTC), 2026-11-24 06:00 (UTC), RFC 3339, or never",
     )
     group.add_argument("--for", dest="length", metavar="DURATION", help="from now on: 30m, 2h, 3d")
 

@@ -10,7 +10,10 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from steering.report import exposition
 from steering.report.http import routes
-from steering.report.http.ipc import FRONT, METRICS, OPENMETRICS, STATUS, Answer
+from steering.report.http.ipc import FRONT, LIVE, METRICS, OPENMETRICS, PAGE, STATUS, Answer
+from steering.report.page import address
+from steering.report.page.front import front, live
+from steering.report.page.history import History
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
 
@@ -20,7 +23,9 @@ _FORMATS = {
 }
 
 
-def answer(key: str, snapshot: Snapshot | None, registry: CollectorRegistry) -> Answer:
+def answer(
+    key: str, snapshot: Snapshot | None, history: History, registry: CollectorRegistry
+) -> Answer:
     """One answer; before the first turn there are metrics alone."""
     if key in _FORMATS:
         write, kind = _FORMATS[key]
@@ -28,32 +33,12 @@ def answer(key: str, snapshot: Snapshot | None, registry: CollectorRegistry) -> 
     if snapshot is None:
         return routes.unavailable("starting: no turn yet")
     if key == FRONT:
-        return routes.text(HTTPStatus.OK, _front(snapshot))
-    found = status(snapshot) if key == STATUS else explain(snapshot, key)
-    return routes.unknown(key) if found is None else routes.data(HTTPStatus.OK, found)
-
-
-def _front(snapshot: Snapshot) -> str:
-    state = snapshot.state
-    wanted = len(state.plan)
-    steered = f"{wanted} steered" if state.index.acts else f"{wanted} would be steered"
-    lines = [
-        f"steering at {state.index.site} ({snapshot.mode}{', off' if state.off else ''})",
-        (
-            f"{len(state.index.targets)} addresses over {len(state.index.paths)} paths, "
-            f"{steered}, {len(snapshot.installed)} installed"
-        ),
-        *(
-            f"ALARM {name}{_seen(snapshot, name)}: {alarm.because}"
-            for name, alarm in sorted(snapshot.alarms.items())
-            if alarm.cause is None
-        ),
-        "",
-        "/api/v1/status  /api/v1/explain?address=A  /metrics  /healthz  /readyz",
-    ]
-    return "\n".join(lines)
-
-
-def _seen(snapshot: Snapshot, name: str) -> str:
-    by = snapshot.acknowledged.by.get(name)
-    return f" (acknowledged by {by[0].by})" if by else ""
+        return routes.page(HTTPStatus.OK, front(status(snapshot), history))
+    if key == LIVE:
+        return routes.data(HTTPStatus.OK, live(status(snapshot), history))
+    found = status(snapshot) if key == STATUS else explain(snapshot, key.removeprefix(PAGE))
+    if found is None:
+        return routes.unknown(key.removeprefix(PAGE))
+    if key.startswith(PAGE):
+        return routes.page(HTTPStatus.OK, address.page(found))
+    return routes.data(HTTPStatus.OK, found)

@@ -5,15 +5,22 @@ from __future__ import annotations
 import enum
 import select
 import socket
+import struct
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Final
 
-from steering.model import Instant
+from steering.model import Instant, Seconds
 from steering.report.http.ipc import TEXT, Answer
 from steering.report.http.request import MOST, BadRequest, Request, head, parse, split
 
+GRACE: Final[Seconds] = 1.0
+"""A client keeps its place for at least so long."""
 _PIECE = 1 << 14
 _CHUNK = 1 << 18  # bytes written at once, while others wait
+_SMALL = 1 << 10  # bytes that are not worth to be compressed
+GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+"""RFC 1952, section 2.3: deflated data follows, of no file."""
 
 
 class Phase(enum.Enum):
@@ -22,6 +29,7 @@ class Phase(enum.Enum):
     HEAD = "a request"
     ANSWER = "an answer to be rendered"
     ROOM = "the client, to take the answer"
+    STREAM = "changes, to tell them"
     END = "the client, to close the connection"
 
 
@@ -43,6 +51,10 @@ class Connection:
     """The turn that the answer has to show, or a later one."""
     answer: Answer | None = None
     """The answer that is being sent."""
+    gzip: bool = False
+    """The client takes compressed answers."""
+    behind: bool = False
+    """It has missed changes, and is to be told all."""
     _body: bool = True
     _keep: bool = True
     _in: bytearray = field(default_factory=bytearray)
@@ -55,6 +67,8 @@ class Connection:
         """What to poll for."""
         if self.phase is Phase.ANSWER:
             return 0  # further bytes wait in the kernel, which limits them
+        if self.phase is Phase.STREAM:
+            return select.EPOLLIN | (select.EPOLLOUT if self.sending else 0)
         return select.EPOLLOUT if self.phase is Phase.ROOM else select.EPOLLIN
 
     def receive(self) -> bool:
@@ -85,6 +99,22 @@ class Connection:
         return self._expect(found)
 
     @property
+    def sending(self) -> bool:
+        """Whether something is not sent yet."""
+        return bool(self._head or self._out)
+
+    def stream(self, *, gzip: bool) -> None:
+        """Begin an answer without an end (server-sent events, HTML Living Standard 9.2)."""
+        started = head(HTTPStatus.OK, "text/event-stream", None, keep=False, gzip=gzip)
+        self._head = memoryview(started + (GZIP_HEAD if gzip else b""))
+        self.gzip, self.behind, self.phase = gzip, True, Phase.STREAM
+        self._in.clear()
+
+    def push(self, data: bytes) -> None:
+        """Add to the answer without an end. Only when nothing is left to send."""
+        self._out = memoryview(data)
+
+    @property
     def more(self) -> bool:
         """Whether a part of a next request is already there."""
         return self.phase is Phase.HEAD and bool(self._in)
@@ -92,8 +122,12 @@ class Connection:
     def respond(self, answer: Answer, *, keep: bool = True) -> None:
         """Begin to send this answer; `keep`: another request may follow."""
         self._keep = self._keep and keep
-        self._head = memoryview(head(answer.code, answer.kind, len(answer.body), keep=self._keep))
-        self._out = memoryview(answer.body if self._body else b"")
+        gzip = self.gzip and len(answer.body) > _SMALL
+        body = answer.compressed if gzip else answer.body
+        self._head = memoryview(
+            head(answer.code, answer.kind, len(body), keep=self._keep, gzip=gzip)
+        )
+        self._out = memoryview(body if self._body else b"")
         self.answer, self.phase = answer, Phase.ROOM
 
     def send(self, now: Instant) -> bool:
@@ -112,6 +146,8 @@ class Connection:
 
     def _sent(self, now: Instant) -> None:
         self.since, self.answer = now, None
+        if self.phase is Phase.STREAM:
+            return
         if self._keep:
             self.phase = Phase.HEAD
             return
@@ -126,8 +162,22 @@ class Connection:
 
     def _expect(self, found: Request | BadRequest) -> Request | BadRequest:
         self._body = found.body
+        self.gzip = isinstance(found, Request) and found.gzip
         self._keep = isinstance(found, Request) and found.keep
         return found
+
+
+def long_there(there: list[Connection], now: Instant) -> list[Connection]:
+    """Clients that may lose their places. One that waits for an answer is not slow itself."""
+    return [c for c in there if c.phase is not Phase.ANSWER and now - c.accepted >= GRACE]
+
+
+def user_of(client: socket.socket) -> int:
+    """The user of the process that connected (unix(7), SO_PEERCRED)."""
+    size = struct.calcsize("3i")
+    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
 
 
 def refused(refusal: BadRequest) -> Answer:

@@ -7,6 +7,8 @@ do not pass through the agent: they come through a pipe from the process that re
 
 from __future__ import annotations
 
+import functools
+import gzip
 import ipaddress
 import json
 from collections.abc import Iterator
@@ -24,9 +26,11 @@ JSON: Final = "application/json"
 TCP, UNIX = "tcp", "unix"
 """Names of listening sockets."""
 TEXT: Final = "text/plain; charset=utf-8"
-STATUS, FRONT, METRICS, OPENMETRICS = "status", "front", "metrics", "openmetrics"
-"""Keys of answers; all other keys are addresses to explain."""
-_FIXED: Final = (STATUS, FRONT, METRICS, OPENMETRICS)
+HTML: Final = "text/html; charset=utf-8"
+STATUS, FRONT, LIVE, METRICS, OPENMETRICS = "status", "front", "live", "metrics", "openmetrics"
+PAGE: Final = "page:"
+"""Keys of answers; all others are addresses to explain, with PAGE before them as a page."""
+_FIXED: Final = (STATUS, FRONT, LIVE, METRICS, OPENMETRICS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,13 @@ class Door:
     """Comes with the socket to accept at from now on; without one, no connection is accepted."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The names by which clients may ask for this server, in lower case."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +83,8 @@ class Failed:
     example: str
 
 
-Letter = Turned | Door | Rendering | Wanted | Failed
-_KINDS: Final = {kind.__name__: kind for kind in (Turned, Door, Rendering, Wanted, Failed)}
+Letter = Turned | Door | Names | Rendering | Wanted | Failed
+_KINDS: Final = {kind.__name__: kind for kind in (Turned, Door, Names, Rendering, Wanted, Failed)}
 
 
 def written(letter: Letter) -> bytes:
@@ -100,6 +111,7 @@ def is_key(text: str) -> bool:
     """Whether it is the key of an answer: one of the fixed ones, or an address as we write it."""
     if text in _FIXED:
         return True
+    text = text.removeprefix(PAGE)
     try:
         # An address with a zone index is in no policy, and may be of any length.
         return "%" not in text and str(ipaddress.ip_address(text)) == text
@@ -107,13 +119,23 @@ def is_key(text: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
     """A rendered answer."""
 
     code: HTTPStatus
     kind: str
     body: bytes
+
+    @property
+    def compressed(self) -> bytes:
+        """The body as gzip; made once, since all who ask in a turn share an answer."""
+        return _compressed(self)
+
+
+@functools.lru_cache(maxsize=16)
+def _compressed(answer: Answer) -> bytes:
+    return gzip.compress(answer.body, 6, mtime=0)
 
 
 def framed(key: str, answer: Answer) -> bytes:

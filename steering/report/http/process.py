@@ -21,27 +21,26 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from steering.model import Instant, Seconds
 from steering.report.http import ipc
-from steering.report.http.connection import Connection, Phase, refused
-from steering.report.http.ipc import Answer, Failed, Rendering, Turned, Wanted
+from steering.report.http.connection import GRACE, Connection, Phase, long_there, refused, user_of
+from steering.report.http.ipc import LIVE, Answer, Failed, Rendering, Turned, Wanted
 from steering.report.http.rendering import LANES, RenderQueue, lane_of
 from steering.report.http.request import BadRequest, Request
-from steering.report.http.routes import route, stalled, unavailable
+from steering.report.http.routes import is_ours, misdirected, route, stalled, unavailable
+from steering.report.http.watchers import Watchers, watching
 
 PLACES: Final = 64
 """Connections by TCP; a quarter of that at the socket in `runtime`, and as many for its owner."""
 DEADLINE: Final[Seconds] = 30.0
 """For a whole request, from its first byte to the last byte of its answer."""
-GRACE: Final[Seconds] = 1.0
-"""A client keeps its place for at least so long."""
 HELD: Final = 1 << 26
 """Bytes of answers to slow clients; above that the slowest client is disconnected."""
 _NICE: Final = 5
@@ -66,6 +65,8 @@ class Process:
         self._again: set[Connection] = set()
         """Clients with a further request already received."""
         self._lanes = {name: RenderQueue(name=name) for name in LANES}
+        self._watchers = Watchers()
+        self._names: frozenset[str] = frozenset()
         self._cache: dict[str, Answer] = {}
         """Answers of the latest turn."""
         self._errors, self._example, self._quiet_until = 0, "", float("-inf")
@@ -127,7 +128,7 @@ class Process:
             except OSError:  # gone again, or no descriptor is left
                 self._shut(name)
                 return
-            ours = name == ipc.UNIX and _uid(made) in (0, os.geteuid())
+            ours = name == ipc.UNIX and user_of(made) in (0, os.geteuid())
             if not self._make_room(name, now, ours=ours):
                 made.close()
                 continue
@@ -142,14 +143,14 @@ class Process:
 
     def _has_room(self, name: str, now: Instant) -> bool:
         there = self._crowd(name, ours=False)
-        return len(there) < self._allowed(name) or bool(_long_there(there, now))
+        return len(there) < self._allowed(name) or bool(long_there(there, now))
 
     def _make_room(self, name: str, now: Instant, *, ours: bool) -> bool:
         """Whether there is a place; a client that had one for long enough loses it."""
         there = self._crowd(name, ours=ours)
         if len(there) < self._allowed(name):
             return True
-        if not (idle := _long_there(there, now)):
+        if not (idle := long_there(there, now)):
             return False
         self._drop(min(idle, key=lambda c: c.accepted))
         return True
@@ -161,7 +162,7 @@ class Process:
         return len(self._crowd(client.door, ours=client.ours)) >= self._allowed(client.door)
 
     def _go_on(self, client: Connection, now: Instant) -> None:
-        if client.phase is Phase.ROOM:
+        if client.phase is Phase.ROOM or (client.phase is Phase.STREAM and client.sending):
             self._send(client, now)
         elif client.phase is Phase.ANSWER or not client.receive():
             self._drop(client)  # polled for no event, so it is an error or a hang-up
@@ -176,7 +177,15 @@ class Process:
         if isinstance(asked, BadRequest):
             self._respond(client, refused(asked), now)
         elif isinstance(asked, Request):
+            if client.door != ipc.UNIX and not is_ours(asked.host, self._names):
+                self._respond(client, misdirected(asked.host), now)
+                return
             found = route(asked, self._turned, now)
+            if found == LIVE and asked.body:
+                client.stream(gzip=asked.gzip)
+                self._watchers.number = -1  # it is told at the next look
+                self._send(client, now)
+                return
             answer = found if isinstance(found, Answer) else self._cache.get(found)
             if answer is not None:
                 self._respond(client, answer, now)
@@ -222,9 +231,24 @@ class Process:
             if c.phase is Phase.ANSWER and lane_of(c.key) == lane.name
         ]
 
+    def _watching(self) -> list[Connection]:
+        return watching(list(self._clients.values()))
+
+    def _push(self, now: Instant) -> None:
+        for client in self._watching():
+            if client.sending:
+                self._guarded(client, self._send, now)
+
+    def _wants_live(self, now: Instant) -> bool:
+        return self._watchers.wants(self._turned.number, now) and bool(self._watching())
+
     def _ask(self, now: Instant) -> None:
         for lane in self._lanes.values():
-            if not lane.busy and (keys := lane.wanted(self._waiting(lane), now)):
+            keys = () if lane.busy else lane.wanted(self._waiting(lane), now)
+            if not lane.busy and lane.name == lane_of(LIVE) and self._wants_live(now):
+                self._watchers.asked(now)
+                keys = tuple(dict.fromkeys((*keys, LIVE)))
+            if keys:
                 if not self._tell(Wanted(lane=lane.name, keys=keys)):
                     return
                 lane.begin(keys, now)
@@ -240,6 +264,9 @@ class Process:
             for client in self._waiting(lane):
                 if client.key == key and client.number <= lane.number:
                     self._respond(client, answer, now)
+            if key == LIVE and answer.code is HTTPStatus.OK:
+                self._watchers.tell(answer, lane.number, self._watching(), now)
+                self._push(now)
         if over:
             self._end(lane, unavailable("the answer could not be rendered: try again"), now)
         self._shed()
@@ -275,6 +302,8 @@ class Process:
                     if turned.number != self._turned.number:
                         self._cache.clear()
                     self._turned = turned
+                case ipc.Names(names=names):
+                    self._names = frozenset(names)
                 case ipc.Door(name=name):
                     self._set(name, socket.socket(fileno=given[0]) if given else None)
                 case Rendering() as rendering:
@@ -316,8 +345,11 @@ class Process:
         """Apply deadlines, accept again, ask for answers."""
         for client in list(self._clients.values()):
             patience = GRACE if client.phase is Phase.END else DEADLINE
-            if now - client.since > patience:
+            idle = client.phase is Phase.STREAM and not client.sending
+            if now - client.since > patience and not idle:
                 self._drop(client)
+        if self._watchers.keep_alive(self._watching(), now):
+            self._push(now)
         for name in self._doors.keys() - self._open:
             if name == ipc.UNIX or self._has_room(name, now):
                 self._open.add(name)
@@ -333,19 +365,6 @@ class Process:
         told = Failed(number=self._errors, example=self._example)
         if self._errors and now >= self._quiet_until and self._tell(told):
             self._errors, self._quiet_until = 0, now + _QUIET
-
-
-def _long_there(there: list[Connection], now: Instant) -> list[Connection]:
-    """Clients that may lose their places. One that waits for an answer is not slow itself."""
-    return [c for c in there if c.phase is not Phase.ANSWER and now - c.accepted >= GRACE]
-
-
-def _uid(client: socket.socket) -> int:
-    """The user of the process that connected (unix(7), SO_PEERCRED)."""
-    size = struct.calcsize("3i")
-    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    uid: int = struct.unpack("3i", credentials)[1]
-    return uid
 
 
 def main(control: int) -> None:

@@ -21,6 +21,11 @@ MOST_HEADERS: Final = 100
 _END: Final = re.compile(rb"\n\r?\n")
 """A bare LF may end a line (RFC 9112 2.2)."""
 _SPACES: Final = b"\r\n"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What a browser may load for our pages: nothing of others, and no script inside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,9 @@ class Request:
     path: str
     query: str = ""
     accept: str = ""
+    host: str = ""
+    gzip: bool = False
+    """Whether the client takes compressed answers."""
     body: bool = True
     """Whether the answer is sent with its body: HEAD has none."""
     keep: bool = True
@@ -86,19 +94,37 @@ def parse(head: bytes) -> Request | BadRequest:
         path=url.path,
         query=url.query,
         accept=headers.get("accept", ""),
+        host=headers.get("host", ""),
+        gzip=_takes_gzip(headers.get("accept-encoding", "")),
         body=method != "HEAD",
         keep=keep and not bodied,
     )
 
 
-def head(code: HTTPStatus, kind: str, length: int, *, keep: bool) -> bytes:
-    """The head of an answer."""
+def _takes_gzip(accepted: str) -> bool:
+    for one in accepted.lower().split(","):
+        coding, _, weight = one.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0")
+    return False
+
+
+def head(
+    code: HTTPStatus, kind: str, length: int | None, *, keep: bool, gzip: bool = False
+) -> bytes:
+    """The head of an answer; without a length it goes on until the connection ends."""
     lines = [
         f"HTTP/1.1 {code.value} {code.phrase}",
         f"Server: {SERVER}",
         f"Content-Type: {kind}",
-        f"Content-Length: {length}",
+        *([] if length is None else [f"Content-Length: {length}"]),
+        *(["Content-Encoding: gzip"] if gzip else []),
+        "Vary: Accept-Encoding",
         "Cache-Control: no-store",
+        f"Content-Security-Policy: {_POLICY}",
+        "X-Content-Type-Options: nosniff",
+        "Referrer-Policy: no-referrer",
+        "Cross-Origin-Resource-Policy: same-origin",
     ]
     if code is HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append("Allow: GET, HEAD")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import ipaddress
 import json
 import urllib.parse
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final
 
 from steering.model import Instant, Seconds
+from steering.report.http import static
 from steering.report.http.ipc import (
     FRONT,
+    HTML,
     JSON,
+    LIVE,
     METRICS,
     OPENMETRICS,
+    PAGE,
     STATUS,
     TEXT,
     Answer,
@@ -30,6 +35,8 @@ def route(request: Request, turned: Turned, now: Instant) -> Answer | str:
     """The answer, or the key of the one wanted."""
     if request.path == "/metrics":
         return _metrics(request.accept)
+    if (found := static.files().get(request.path)) is not None:
+        return found
     if turned.at is None:
         return unavailable("starting: no turn yet")
     match request.path:
@@ -45,8 +52,12 @@ def route(request: Request, turned: Turned, now: Instant) -> Answer | str:
             return unavailable("the first round of probes is not finished")
         case "/":
             return FRONT
+        case "/events":
+            return LIVE
+        case path if path.startswith("/address/"):
+            return _page_of(path.removeprefix("/address/"))
         case _:
-            there = "not found; there is /api/v1/status, /metrics, /healthz, /readyz"
+            there = "not found; there is /, /api/v1/status, /metrics, /healthz, /readyz"
             return text(HTTPStatus.NOT_FOUND, there)
 
 
@@ -67,6 +78,17 @@ def text(code: HTTPStatus, line: str) -> Answer:
     return Answer(code=code, kind=TEXT, body=f"{line}\n".encode(errors="replace"))
 
 
+def page(code: HTTPStatus, written: str) -> Answer:
+    """A page for a browser."""
+    return Answer(code=code, kind=HTML, body=written.encode(errors="replace"))
+
+
+def misdirected(host: str) -> Answer:
+    """421: asked for by a name that is not ours (DNS rebinding; RFC 9110, section 15.5.20)."""
+    said = f"{host[:200]!r} is no name of this server; list it in `status_names`, or ask by address"
+    return text(HTTPStatus.MISDIRECTED_REQUEST, said)
+
+
 def data(code: HTTPStatus, value: dict[str, object]) -> Answer:
     """An object for a program."""
     return Answer(code=code, kind=JSON, body=f"{json.dumps(value)}\n".encode())
@@ -84,6 +106,31 @@ def _explain(query: str) -> Answer | str:
     except ValueError:
         return data(HTTPStatus.BAD_REQUEST, {"error": f"{asked!r} is not an address"})
     return address if is_key(address) else unknown(address)
+
+
+def _page_of(asked: str) -> Answer | str:
+    try:
+        address = str(ipaddress.ip_address(urllib.parse.unquote(asked)))
+    except ValueError:
+        return text(HTTPStatus.BAD_REQUEST, f"{asked[:200]!r} is not an address")
+    return PAGE + address if is_key(address) else unknown(address)
+
+
+def is_ours(host: str, names: Collection[str]) -> bool:
+    """Whether a client may ask for this server by this name (`Host`): an address, or one of these.
+
+    A page of another site can make a browser ask here by a name of its own (DNS rebinding), and
+    never by an address or a name of ours. A client without the header is no browser.
+    """
+    name = host.lower()
+    if name.startswith("["):
+        return "]" in name
+    name = name.rpartition(":")[0] if ":" in name else name
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return not host or name.removesuffix(".") in names
+    return True
 
 
 def _metrics(accept: str) -> str:

@@ -11,7 +11,7 @@ import functools
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,17 @@ from steering.config import Listen
 from steering.model import Instant, Seconds
 from steering.report.http import ipc
 from steering.report.http.fork import Copy, fork
-from steering.report.http.ipc import TCP, UNIX, Answer, Door, Failed, Rendering, Turned, Wanted
+from steering.report.http.ipc import (
+    TCP,
+    UNIX,
+    Answer,
+    Door,
+    Failed,
+    Names,
+    Rendering,
+    Turned,
+    Wanted,
+)
 from steering.report.http.listeners import LocalListener, PortListener
 from steering.system.kept_process import KeptProcess
 from steering.system.processes import has_ended
@@ -28,6 +38,7 @@ from steering.system.unreadable import HERE, Unread, Where
 
 _BACK_OFF: Final[tuple[Seconds, Seconds]] = (0.25, 10.0)
 _DEAF: Final[Seconds] = 10.0  # one that takes no letter for so long is ended
+_NAMES: Final = "names"
 _COPIES: Final = 4  # renderings at once: one in each lane, and those of a process that ended
 
 
@@ -49,8 +60,9 @@ class Service:
             "the process that serves HTTP", "steering.report.http.process", back_off=_BACK_OFF
         )
         self._deaf_since: Instant | None = None
+        self._names = Names(names=())
         self._unsent: set[str] = set()
-        """Doors of which the process has to be told."""
+        """Doors of which the process has to be told, and whether of the names."""
         self._copies: list[Copy] = []
 
     @property
@@ -74,8 +86,16 @@ class Service:
         """The descriptor to wait on."""
         return self._process.poll.fileno()
 
-    def tend(self, at: Listen, now: Instant) -> None:
-        """Open or start what is missing. To be called about once a second."""
+    def tend(self, at: Listen, now: Instant, names: Collection[str] = ()) -> None:
+        """Open or start what is missing. To be called about once a second.
+
+        `names`: those by which clients may ask for this host, beside its own and its addresses.
+        """
+        host = socket.gethostname().lower()
+        known = Names(names=tuple(sorted({*names, "localhost", host, host.partition(".")[0]})))
+        if known != self._names:
+            self._names = known
+            self._unsent.add(_NAMES)
         if self._port.tend(at, now):
             self._unsent.add(TCP)
         if self._local.tend(now):
@@ -198,12 +218,14 @@ class Service:
             return
         if self._process.start(now, pair):
             self._post(self._turned)
-            self._unsent |= {TCP, UNIX}
+            self._unsent |= {TCP, UNIX, _NAMES}
 
     def _tell_doors(self) -> None:
         for name, door in ((TCP, self._port.socket), (UNIX, self._local.socket)):
             if name in self._unsent and self._post(Door(name=name), door):
                 self._unsent.discard(name)
+        if _NAMES in self._unsent and self._post(self._names):
+            self._unsent.discard(_NAMES)
 
     def _ended(self, now: Instant, how: str) -> None:
         self._deaf_since = None

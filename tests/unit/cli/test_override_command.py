@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -279,7 +280,7 @@ WRONG = [
     (("--reason", "half \udcff"), "half a character"),
     (("--by", "two\nlines"), "a line of text"),
     (("--until", "2020-01-01T00:00:00Z"), "ago): it would do nothing"),
-    (("--until", "2030-01-01"), "RFC 3339"),
+    (("--until", "2030-01-32"), "RFC 3339"),
     (("--until", "tomorrow"), "RFC 3339"),
     (("--for", "2"), "a number with a unit"),
     (("--for", "999999999d"), "--for:"),
@@ -400,6 +401,46 @@ def test_what_nobody_can_see_is_not_done_and_that_is_said(host: Host) -> None:
     )
     assert ran.returncode == cli.FAILED
     assert host.files() == {}
+
+
+# --- extend ---------------------------------------------------------------------------------
+
+
+def test_extend_gives_another_end_and_changes_nothing_else(host: Host) -> None:
+    assert host.type(*STEER, "--family", "ipv6", *WHY, "--yes") == 0
+    (was,) = load(host.config).overrides
+    assert host.type("extend", "ticket-4711", "--for", "4h", "--yes") == 0
+    assert host.out.startswith("was: ")
+    (now,) = load(host.config).overrides
+    assert was.until is not None
+    assert now.until is not None
+    assert 7190 < now.until - was.until < 7260
+    assert replace(now, until=was.until) == was
+    assert list(host.files()) == ["ticket-4711.yaml"]
+
+
+def test_extend_asks_and_changes_nothing_where_it_can_not(host: Host) -> None:
+    assert host.type("extend", "ticket-4711", "--for", "4h", "--yes") == 2
+    assert "there is no override ticket-4711" in host.err
+    assert host.type(*STEER, *WHY, "--yes") == 0
+    before = host.files()
+    assert host.type("extend", "ticket-4711", "--for", "4h") == 2  # no terminal
+    assert host.type("extend", "ticket-4711", "--until", "2020-01-01T00:00:00Z", "--yes") == 2
+    assert "it would do nothing" in host.err
+    assert host.files() == before
+    (host.policies / "overrides.yaml").write_text(BY_HAND)
+    assert host.type("extend", "by-hand", "--for", "4h", "--yes") == 2
+    assert "edit that file by hand" in host.err
+
+
+def test_an_acknowledgement_can_be_extended_and_a_time_of_day_is_the_next_one(host: Host) -> None:
+    assert host.type("acknowledge", "reach", *WHY, "--yes") == 0
+    in_a_minute = time.strftime("%H:%M", time.gmtime(time.time() + 120))
+    assert host.type("extend", "seen-reach", "--until", in_a_minute, "--yes") == 0
+    (now,) = load(host.config).overrides
+    assert now.until is not None
+    assert 0 < now.until - time.time() < 121
+    assert now.alarm == "reach"
 
 
 # --- remove ---------------------------------------------------------------------------------

@@ -70,6 +70,11 @@ FULL: Mapping[str, Json] = {
         "resolver_sources": {"ipv4": ["10.0.0.53"], "ipv6": ["2001:db8::53"]},
         "resolvers": ["127.0.0.1"],
         "transit_interfaces": ["bb-pao"],
+        "notify": {
+            "webhooks": {"chat": {"url": "https://hooks.example.net/x"}},
+            "alertmanagers": {"am": {"urls": ["http://10.0.0.9:9093"], "labels": {"team": "dns"}}},
+            "commands": {"page": {"argv": ["/usr/local/bin/page"]}},
+        },
         "observe": {
             "dnstap": [],
             "probe": {"pins": {"local": {"dscp": 10}, "pao": {"dscp": 12}}},
@@ -153,6 +158,19 @@ LIMITS: Mapping[str, Callable[[Any, Any, Json], Limits] | Limits | None] = {
     "community": _community(parts=2, bits=16),
     "large community": _community(parts=3, bits=32),
     "name": Limits(at=("a", "b" * 63), beyond=("", "b" * 64)),
+    "URL": Limits(
+        at=("http://a", "https://[2001:db8::1]:65535/x?y=z", "http://192.0.2.1:1/"),
+        beyond=(
+            "",
+            "ftp://a",
+            "http://",
+            "http://a:0/",
+            "http://a:65536/",
+            "http://u:p@a/",
+            "http://[::1",
+        ),
+    ),
+    "host name": Limits(at=("a", "a" * 63, "x.example."), beyond=("", "a" * 64, "a b", "a..b")),
     "domain name": Limits(at=(".", "a", "a" * 63, _LONGEST), beyond=("", "a" * 64, f"{_LONGEST}b")),
     "text": Limits(at=("a", "a" * 100_000), beyond=("", " ")),
     "path": Limits(at=("a",), beyond=("",)),
@@ -411,7 +429,7 @@ def test_a_list_that_has_to_hold_something_is_refused_empty(
 
 def test_the_lists_that_have_to_hold_something_are_found() -> None:
     assert {name for _, _, name in LISTS} == {
-        "resolvers", "neighbors", "families", "zones", "nameservers", "on",
+        "resolvers", "neighbors", "families", "zones", "nameservers", "on", "urls", "argv",
     }  # fmt: skip
 
 

@@ -328,4 +328,4 @@ def test_a_time_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit) as stopped:
         cli.main(["replay", "x", "--from", "yesterday"])
     assert stopped.value.code == cli.WRONG_INPUT
-    assert "'yesterday' is no time, wanted RFC 3339" in capsys.readouterr().err
+    assert '"yesterday" is no time, wanted 14:20' in capsys.readouterr().err

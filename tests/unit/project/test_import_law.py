@@ -188,7 +188,9 @@ def test_the_reader_of_dnstap_knows_only_values_and_the_standard_library() -> No
             assert others <= {"steering", "mypy_extensions"}
 
 
-SERVING = ("process", "connection", "rendering", "ipc", "request", "routes")
+SERVING = (
+    *("process", "connection", "rendering", "ipc", "request", "routes", "static", "watchers"),
+)
 """What of `report/http` runs in the process that meets the strangers."""
 
 

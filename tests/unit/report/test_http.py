@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 
@@ -462,3 +464,162 @@ def test_a_flood_makes_no_turn_late(loop: Loop, kind: str) -> None:
     assert gaps[len(gaps) * 9 // 10] < 0.3
     assert loop.get("/healthz") == (200, "ok\n")
     assert loop.errors == []
+
+
+# --- by which name, compressed, and what is told as it changes --------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("127.0.0.1:9353", 200),
+        ("[::1]:9353", 200),
+        ("[2001:db8::1]", 200),
+        ("localhost:9353", 200),
+        ("LOCALHOST", 200),
+        (f"{socket.gethostname()}:9353", 200),
+        ("x.", 200),
+        ("", 200),
+        ("evil.example", 421),
+        ("evil.example:9353", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("x@evil.example", 421),
+        ("<script>", 421),
+    ],
+)
+def test_a_page_of_another_site_can_not_ask_by_its_own_name(
+    loop: Loop, host: str, code: int
+) -> None:
+    asked = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    until(lambda: said(loop, asked).startswith(f"HTTP/1.1 {code} ".encode()))
+
+
+def test_at_the_socket_of_operators_no_name_is_refused(loop: Loop) -> None:
+    asked = b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    assert said(loop, asked, local=True).startswith(b"HTTP/1.1 200 ")
+
+
+def test_large_answers_are_compressed_for_who_takes_that(tmp_path: Path) -> None:
+    def large(_: str) -> Answer:
+        return Answer(code=HTTPStatus.OK, kind="text/plain", body=b"steering " * 10_000)
+
+    with serving(tmp_path, answer=large) as loop:
+        for taken, coded in (("br, gzip;q=1.0", True), ("gzip;q=0", False), ("identity", False)):
+            with contextlib.closing(loop.connection()) as connection:
+                connection.request("GET", "/", headers={"Accept-Encoding": taken})
+                answer = connection.getresponse()
+                body = answer.read()
+            assert (answer.getheader("Content-Encoding") == "gzip") is coded
+            assert (gzip.decompress(body) if coded else body) == b"steering " * 10_000
+            assert len(body) < 1000 or not coded
+
+
+def test_every_answer_lets_a_browser_load_nothing_of_others(loop: Loop) -> None:
+    for path in ("/", "/api/v1/status", "/static/page.js", "/nowhere"):
+        with contextlib.closing(loop.connection()) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+        policy = answer.getheader("Content-Security-Policy") or ""
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+        assert "frame-ancestors 'none'" in policy
+        assert answer.getheader("X-Content-Type-Options") == "nosniff"
+
+
+def test_the_files_of_the_page_are_served_and_no_others(loop: Loop) -> None:
+    for name in ("page.css", "page.js", "uplot.js", "uplot.css", "uplot.txt", "icon.svg"):
+        assert loop.get(f"/static/{name}")[0] == 200
+    for path in ("/static/", "/static/../ipc.py", "/static/page.css/..", "/static/%2e%2e/x"):
+        assert loop.get(path)[0] == 404
+
+
+class Watching:
+    """A client of /events."""
+
+    def __init__(self, loop: Loop, *, gzip: bool = False) -> None:
+        self.socket = client(loop)
+        more = b"Accept-Encoding: gzip\r\n" if gzip else b""
+        self.socket.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
+        self._inflate = zlib.decompressobj(31) if gzip else None
+        self._came, self._head = b"", b""
+
+    def message(self) -> dict[str, object]:
+        """The next one that says something."""
+        while True:
+            head, found, rest = self._came.partition(b"\n\n")
+            if found:
+                self._came = rest
+                if head.startswith(b"data: "):
+                    read: dict[str, object] = json.loads(head.removeprefix(b"data: "))
+                    return read
+                continue
+            came = self.socket.recv(65536)
+            assert came
+            if b"\r\n\r\n" not in self._head:
+                self._head += came
+                _, _, came = self._head.partition(b"\r\n\r\n")
+            self._came += self._inflate.decompress(came) if self._inflate else came
+
+
+def changing(of: dict[str, int], number: int = 0) -> Callable[[str], Answer]:
+    """Answers that show this; `number`: of cells that all show `all`."""
+
+    def answer(key: str) -> Answer:
+        cells = {name: [str(value), ""] for name, value in of.items()}
+        if number:
+            cells = {f"cell-{at}": [str(of["all"]), ""] for at in range(number)}
+        body = json.dumps({"structure": "s", "cells": cells}).encode()
+        return told(key) if key != "live" else Answer(code=HTTPStatus.OK, kind="", body=body)
+
+    return answer
+
+
+@pytest.mark.parametrize("gzip", [False, True])
+def test_a_watcher_is_told_all_at_first_and_then_what_changed(tmp_path: Path, gzip: bool) -> None:
+    shown = {"a": 1, "b": 1}
+    with serving(tmp_path, answer=changing(shown)) as loop:
+        first = Watching(loop, gzip=gzip)
+        assert first.message() == {"structure": "s", "cells": {"a": ["1", ""], "b": ["1", ""]}}
+        shown["b"] = 2
+        assert first.message() == {"structure": "s", "cells": {"b": ["2", ""]}}
+        second = Watching(loop, gzip=gzip)
+        assert second.message()["cells"] == {"a": ["1", ""], "b": ["2", ""]}
+        shown["a"] = 3
+        assert first.message() == second.message() == {"structure": "s", "cells": {"a": ["3", ""]}}
+        for one in (first, second):
+            one.socket.close()
+
+
+def test_fifty_watchers_of_whom_some_read_nothing_are_told_and_delay_nobody(tmp_path: Path) -> None:
+    shown = {"all": 0}
+    with serving(tmp_path, answer=changing(shown, 20_000)) as loop:
+        deaf = [Watching(loop) for _ in range(10)]
+        watching = [Watching(loop, gzip=True) for _ in range(40)]
+        for one in watching:
+            assert len(one.message()["cells"]) == 20_000  # type: ignore[arg-type]
+        for step in (1, 2, 3):
+            shown["all"] = step
+            for one in watching:
+                told_now = one.message()["cells"]
+                assert isinstance(told_now, dict)
+                assert set(map(tuple, told_now.values())) == {(str(step), "")}
+        assert max(loop.gaps) < 2
+        for one in (*deaf, *watching):
+            one.socket.close()
+
+
+def test_a_watcher_that_was_behind_is_told_all_when_it_reads_again(tmp_path: Path) -> None:
+    shown = {"all": 0}
+    with serving(tmp_path, answer=changing(shown, 50_000)) as loop:
+        other, slow = Watching(loop, gzip=True), Watching(loop)
+        other.message()
+        for step in (1, 2, 3, 4):
+            shown["all"] = step
+            assert set(map(str, other.message()["cells"].values())) == {f"['{step}', '']"}  # type: ignore[attr-defined]
+        latest: dict[str, object] = {}
+        while set(map(str, latest.values())) != {"['4', '']"} or len(latest) != 50_000:
+            cells = slow.message()["cells"]
+            assert isinstance(cells, dict)
+            latest.update(cells)
+        for one in (other, slow):
+            one.socket.close()

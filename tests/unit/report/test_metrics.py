@@ -23,6 +23,7 @@ from steering.report import exposition
 from steering.report.http.answers import answer
 from steering.report.http.ipc import METRICS, OPENMETRICS
 from steering.report.metrics import Meters
+from steering.report.page.history import History
 from steering.report.snapshot import Snapshot
 from steering.system.child import Child
 
@@ -197,7 +198,7 @@ def large() -> Meters:
 @pytest.mark.parametrize("key", [METRICS, OPENMETRICS])
 def test_a_scrape_of_a_thousand_addresses_is_small(large: Meters, key: str) -> None:
     """What it costs is held by `make bench BENCH=scrape`."""
-    assert len(answer(key, None, large.registry).body) <= 2_000_000
+    assert len(answer(key, None, History(), large.registry).body) <= 2_000_000
     families = scrape.series(generate_latest(large.registry))
     assert families["steering_health"] == families["steering_failure_ratio"] == 3_000
     assert families["steering_probe_rtt_seconds"] < 3_000
