@@ -64,10 +64,9 @@ def test_a_resolver_without_the_copy_is_said_to_have_none(kind: str, tmp_path: P
 
 def test_unbound_s_defaults_are_dangerous(tmp_path: Path) -> None:
     found = said("unbound", tmp_path, 'auth-zone:\n  name: "."\n  zonefile: "root.zone"\n')
-    said_of = '1: auth-zone ".":'
+    said_of, fails = '1: auth-zone ".":', "every uncached name fails when the copy expires"
     assert [danger.partition(";")[0] for danger in found] == [
-        f"{said_of} fallback-enabled is no (the default): every uncached name fails when the copy"
-        + " expires",
+        f"{said_of} fallback-enabled is no (the default): {fails}",
         f"{said_of} for-downstream is yes (the default): clients get its data without validation",
         f"{said_of} zonemd-check is no (the default): a copy with a wrong digest is served",
         '3: auth-zone ".": nothing renews root.zone, so its signatures run out while it is served',
