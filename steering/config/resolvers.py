@@ -91,6 +91,10 @@ class KnotControl(ControlSection):
     )
 
 
+Control = UnboundControl | BindControl | PowerDnsControl | KnotControl
+"""How a resolver is reached; its type says which resolver it is."""
+
+
 class OneResolver(Section):
     """A resolver, by its kind: exactly one of these."""
 
@@ -113,14 +117,12 @@ class OneResolver(Section):
         return self
 
     @property
-    def _all(
-        self,
-    ) -> tuple[UnboundControl | BindControl | PowerDnsControl | KnotControl | None, ...]:
+    def _all(self) -> tuple[Control | None, ...]:
         return self.unbound, self.bind, self.pdns_recursor, self.knot_resolver
 
     @property
-    def control(self) -> UnboundControl | BindControl | PowerDnsControl | KnotControl:
-        """How it is reached; its type says which resolver it is."""
+    def control(self) -> Control:
+        """How it is reached."""
         return next(one for one in self._all if one is not None)
 
 

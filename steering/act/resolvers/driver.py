@@ -8,7 +8,8 @@ finds. A call that fails is a value with its reason: a driver raises nothing for
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection
+import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +40,17 @@ class Fault(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What was moved to another path, or back, and why."""
+
+    zones: tuple[str, ...]
+    """Of the upstreams."""
+    silent: tuple[str, ...] = ()
+    """The addresses among those moved that gave no answers."""
+    faults: frozenset[Fault]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What came of one call."""
 
@@ -65,14 +77,26 @@ class Driver(Protocol):
     async def is_out(self, zone: str) -> bool | None:
         """Whether it runs without a copy of the zone, by its own word; None: it can't be known."""
 
-    async def flush(
-        self, zones: Collection[str], addresses: Collection[str], faults: Collection[Fault]
-    ) -> Result:
+    async def flush(self, moved: Moved) -> Result:
         """Has it forget what keeps its clients failing after a move, and nothing else.
 
-        `zones` are those of the upstream, `addresses` those moved. Where this resolver remembers
-        nothing that lasts after such faults, nothing is done, and the result says so.
+        Where this resolver remembers nothing that lasts after such faults, nothing is done, and the
+        result says so.
         """
+
+
+class NotDoneError(Exception):
+    """A step of a call failed; the text says how."""
+
+
+async def result(work: Awaitable[str]) -> Result:
+    """What comes of work that returns the resolver's words, or raises NotDoneError."""
+    began = time.monotonic()
+    try:
+        said, done = await work, True
+    except NotDoneError as error:
+        said, done = str(error), False
+    return Result(done=done, said=one_line(said), seconds=time.monotonic() - began)
 
 
 def one_line(text: str) -> str:
