@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from steering.model import Seconds, WallTime
@@ -47,6 +47,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A name in the zone, and the type of records that every whole copy of it has there."""
+
+    name: str
+    rdtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneFacts:
     """One version of a zone, verified."""
 
@@ -67,8 +75,8 @@ class ZoneFacts:
     """Of its keys and of its signatures, sorted."""
     problems: tuple[str, ...] = ()
     """Why it must not be used, for people; empty: it is good."""
-    ends_with: tuple[Question, ...] = field(default=())
-    """Names at the end of the zone, whose records only a whole copy has."""
+    ends_with: tuple[Question, ...] = ()
+    """Names at the end of the zone in canonical order: a copy that was cut has none of them."""
 
     @property
     def good(self) -> bool:
@@ -77,13 +85,41 @@ class ZoneFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A question about a name in the zone, and what a copy of this version answers."""
+class Source:
+    """A server that gives the zone by AXFR, and how to reach it."""
 
-    name: str
-    rdtype: str
-    records: tuple[str, ...] = ()
-    """The records in presentation form, sorted; empty: the name does not exist."""
+    address: str
+    port: int = 53
+    mark: int | None = None
+    """SO_MARK, by which the kernel chooses the path; None: as all other traffic."""
+    path: str = ""
+    """The name of that path, for people."""
+
+    def __str__(self) -> str:
+        port = "" if self.port == 53 else f" port {self.port}"
+        return f"{self.address}{port}" + (f" over {self.path}" if self.path else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What one source showed, in one round of asking all of them."""
+
+    source: str
+    serial: int | None = None
+    """Of its SOA; None: it gave no answer."""
+    because: str = ""
+    """Why nothing was taken from it, for people; empty: it was not asked for more, or gave it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """How a round of asking the sources ended."""
+
+    facts: ZoneFacts | None = None
+    """Of the new copy, which is in the file now; None: there is none."""
+    source: str = ""
+    """Who gave it."""
+    shown: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +136,17 @@ class Limits:
     """From start to end, the transfer included."""
 
 
+def newer(serial: int, than: int) -> bool:
+    """Whether a serial is greater (RFC 1982 3.2). At a distance of 2^31 neither is."""
+    return 0 < (serial - than) % (1 << 32) < 1 << 31
+
+
 LIMITS: Final = Limits()
 """The root zone has some 25,000 records and 2.2 MB. These are generous for it, and stop a server or
 a file that never ends."""
 
-EVERYWHERE: Final = frozenset(
-    "SOA NS A AAAA CNAME DNAME PTR MX TXT SRV NAPTR SSHFP TLSA CAA"
-    " DS DNSKEY RRSIG NSEC NSEC3 NSEC3PARAM CDS CDNSKEY ZONEMD".split()
-)
+_WORDS = """SOA NS A AAAA CNAME DNAME PTR MX TXT SRV NAPTR SSHFP TLSA CAA
+DS DNSKEY RRSIG NSEC NSEC3 NSEC3PARAM CDS CDNSKEY ZONEMD"""
+EVERYWHERE: Final = frozenset(_WORDS.split())
 """Types that the four resolvers of Debian 12 read by name. All others are written in the form of
 RFC 3597, which every loader reads."""
