@@ -197,10 +197,19 @@ def key_sources_of(setup: Setup) -> KeySources:
     config = setup.config
     resolvers = system_resolvers() if config.resolvers is None else config.resolvers
     return KeySources(
-        zones=tuple(sorted({zone for policy in setup.policies for zone in policy.zones})),
+        zones=tuple(sorted(_zones_of(setup))),
         anchors=anchors.read(config.trust_anchors) if config.trust_anchors else anchors.built_in(),
         resolvers=tuple(resolvers),
         skew=max((policy.skew for policy in setup.policies), default=0.0),
+    )
+
+
+def _zones_of(setup: Setup) -> frozenset[str]:
+    return frozenset(
+        (
+            *(zone for policy in setup.policies for zone in policy.zones),
+            *(copy.zone for copy in setup.copies),
+        )
     )
 
 

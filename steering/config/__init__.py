@@ -36,6 +36,7 @@ from steering.config.policy import (
 from steering.config.problems import ConfigError, Problem
 from steering.config.site import NextHop, Return, Site
 from steering.config.validate import check
+from steering.config.zone_copy import CopyOf, ZoneCopy
 
 __all__ = [
     "Act",
@@ -44,6 +45,7 @@ __all__ = [
     "Budget",
     "Config",
     "ConfigError",
+    "CopyOf",
     "Counted",
     "Fingerprint",
     "Journal",
@@ -67,6 +69,7 @@ __all__ = [
     "Stale",
     "Steer",
     "Together",
+    "ZoneCopy",
     "check",
     "fingerprint",
     "load",

@@ -91,6 +91,19 @@ FULL: Mapping[str, Json] = {
         "steer": {"to": ["pao", "fra"]},
         "serial": "epoch",
     },
+    "zone-copy": {
+        "zone_copy": "root",
+        "servers": ["192.5.5.241"],
+        "resolvers": {
+            "cache-1": {
+                "file": "/var/lib/unbound/root.zone",
+                "clients": ["10.0.0.53"],
+                "through": ["10.0.1.53"],
+                "command": ["/usr/local/sbin/copy", "out"],
+                "restore": ["/usr/local/sbin/copy", "back"],
+            }
+        },
+    },
     "overrides": {
         "overrides": [
             {
@@ -316,9 +329,20 @@ def _loaded(tmp: Path, files: Mapping[str, Json]) -> Version:
     config = {"state": str(tmp / "state"), "runtime": str(tmp / "runtime"), **files["steering"]}
     (tmp / "steering.yaml").write_text(json.dumps(config))
     (directory / "gtld.yaml").write_text(json.dumps(files["policy"]))
+    (directory / "copy.yaml").write_text(json.dumps(_of_a_kind(files["zone-copy"])))
     (directory / "overrides.yaml").write_text(json.dumps(files["overrides"]))
     path = tmp / "steering.yaml"
     return Version.of(load(path), fingerprint(path))
+
+
+def _of_a_kind(copy: Json) -> Json:
+    """Each of its resolvers is of one kind: of that which is tried, else Unbound."""
+    kinds = {"unbound", "bind", "pdns-recursor", "knot-resolver"}
+    of = copy["resolvers"]
+    resolvers = {
+        name: {**one, **({} if kinds & one.keys() else {"unbound": {}})} for name, one in of.items()
+    }
+    return {**copy, "resolvers": resolvers}
 
 
 def _fitting(key: Key, value: Json) -> dict[str, Json]:
@@ -402,7 +426,7 @@ def test_a_list_that_has_to_hold_something_is_refused_empty(
 ) -> None:
     files = deepcopy(dict(FULL))
     at = _inside(files[file], section)
-    at[name] = {} if name == "nameservers" else []
+    at[name] = {} if isinstance(at.get(name), dict) else []
     with pytest.raises(ConfigError) as refused:
         _loaded(tmp_path, files)
     assert any(f"{name}: is empty, wanted" in str(one) for one in refused.value.problems)
@@ -411,6 +435,7 @@ def test_a_list_that_has_to_hold_something_is_refused_empty(
 def test_the_lists_that_have_to_hold_something_are_found() -> None:
     assert {name for _, _, name in LISTS} == {
         "resolvers", "neighbors", "families", "zones", "nameservers", "on",
+        "control", "check", "sockets", "clients", "command", "restore",
     }  # fmt: skip
 
 
@@ -541,7 +566,8 @@ def _outfit(version: Version) -> None:
 
 
 def _kept(setup: Setup) -> None:
-    assert not file_changes(setup, setups.read(setups.write(setup)))
+    # What concerns copies of zones is no part of a turn.
+    assert not file_changes(replace(setup, copies=()), setups.read(setups.write(setup)))
 
 
 def _turned(version: Version) -> None:
