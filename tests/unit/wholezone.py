@@ -86,8 +86,10 @@ class WholeZone:
         life: float = 13 * DAY,
         digest: bool = True,
     ) -> dns.zone.Zone:
-        """The zone signed, with its digest. `before` changes it before it is signed, `between`
-        before the digest is made."""
+        """The zone signed, with its digest.
+
+        `before` changes it before it is signed, `between` before the digest is made.
+        """
         zone = dns.zone.from_text(self.text(serial), origin=".", relativize=False)
         if before is not None:
             before(zone)
