@@ -9,6 +9,7 @@ sure to return.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import select
@@ -59,7 +60,7 @@ class Command:
         words = (*self.argv, *more)
         called = " ".join((self.argv[0].rpartition("/")[2], *more[:4]))
         try:
-            async with asyncio.timeout(self.limit + 2 * _KILLED):
+            async with asyncio.timeout(self.limit + 3 * _KILLED):
                 status, said = await aside(lambda: _run(words, self.limit, self.user))
         except TimeoutError:
             raise NotDoneError(f"{called}: hangs where nothing can end it") from None
@@ -99,8 +100,10 @@ def _run(words: tuple[str, ...], limit: Seconds, user: str | None) -> tuple[int,
     try:
         status = process.wait(max(_KILLED, until - time.monotonic()))
     except subprocess.TimeoutExpired:
-        status, problem = 0, problem or "has closed its output, and does not end"
+        status, problem = 0, problem or "has closed its output, and does not end; ended"
         os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_KILLED)
     if problem:
         raise _StoppedError(problem)
     return status, said.decode(errors="replace")
