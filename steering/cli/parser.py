@@ -7,6 +7,7 @@ from pathlib import Path
 
 from steering import __version__
 from steering.cli.override.options import add_commands
+from steering.cli.rootzone import add_commands as add_rootzone
 
 DEFAULT = Path("/etc/steering/steering.yaml")
 
@@ -117,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
         "--to", dest="until", type=_moment, metavar="TIME", help="stop at this time"
     )
     replay.add_argument("--json", action="store_true", help="print JSON")
+    rootzone = configured("rootzone", "keep a good copy of the root zone, and give it to resolvers")
+    add_rootzone(rootzone, lambda sub: with_config(sub, argparse.SUPPRESS))
     demo = command("demo", "replay July 2023 live, in its own network namespaces")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
     demo.add_argument(

@@ -23,6 +23,7 @@ from steering.config.address_types import (
 )
 from steering.config.base import DISTINCT, SOME, FieldError, OrOff, Section
 from steering.config.bgp import Bgp
+from steering.config.rootzone import RootZone
 from steering.config.site import Site
 from steering.config.sources import ResolverSources
 from steering.config.types import (
@@ -332,6 +333,9 @@ class Config(Section):
         default=Budget(), description="Limits on changes, whatever was measured."
     )
     act: Act = Field(default=Act(), description="How steers are carried out.")
+    rootzone: Annotated[RootZone | None, OrOff()] = Field(
+        default=None, description="A good copy of the root zone, kept for resolvers; `off` for none."
+    )
     status: Endpoint = Field(
         default=Listen(host="127.0.0.1", port=9353),
         description="Address and port of the page, the API and /metrics. Port 0: any free one.",

@@ -85,6 +85,21 @@ class ZoneFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A copy of a zone that was fetched here, as the first line of its file says."""
+
+    facts: ZoneFacts
+    source: str
+    verified: WallTime
+    """When it was fetched and verified: until then an older one, or none, was the newest known."""
+
+    def best_before(self) -> WallTime:
+        """When it must no longer be used: after the SOA's expire, or with its first signature."""
+        limits = [self.verified + self.facts.expire]
+        return min(limits if self.facts.expires is None else [*limits, self.facts.expires])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A server that gives the zone by AXFR, and how to reach it."""
 
@@ -115,10 +130,8 @@ class Shown:
 class Fetched:
     """How a round of asking the sources ended."""
 
-    facts: ZoneFacts | None = None
-    """Of the new copy, which is in the file now; None: there is none."""
-    source: str = ""
-    """Who gave it."""
+    copy: Copy | None = None
+    """The new copy, which is in the file now; None: there is none."""
     shown: tuple[Shown, ...] = ()
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from steering.model import WallTime
 from steering.observe.zone.facts import (
     EVERYWHERE,
     LIMITS,
+    Copy,
     Digest,
     Failed,
     Fault,
@@ -21,6 +22,9 @@ from steering.observe.zone.facts import (
     Source,
     ZoneFacts,
 )
+
+HEAD: Final = "; steering "
+"""Begins the first line of a file of ours; the rest of the line is the packed copy."""
 
 Result = ZoneFacts | Fetched | Failed
 """What the child says at its end."""
@@ -46,7 +50,7 @@ class Task:
 
 def packed(value: object) -> dict[str, Any]:
     """A value as JSON has it. Infinite and NaN numbers do not occur."""
-    assert isinstance(value, ZoneFacts | Fetched | Failed | Task)
+    assert isinstance(value, ZoneFacts | Copy | Fetched | Failed | Task)
     made: dict[str, Any] = asdict(value)
     if isinstance(value, Task):
         made |= {"file": str(value.file), "understood": sorted(value.understood)}
@@ -84,15 +88,23 @@ def facts_from(made: Mapping[str, Any]) -> ZoneFacts:
     )
 
 
+def copy_from(made: Mapping[str, Any]) -> Copy:
+    """The copy that `packed` made. Raises ValueError, TypeError or KeyError for anything else."""
+    return Copy(
+        facts=facts_from(made["facts"]),
+        source=str(made["source"]),
+        verified=float(made["verified"]),
+    )
+
+
 def result_from(made: Mapping[str, Any]) -> Result:
     """The result that `packed` made. Raises ValueError, TypeError or KeyError for anything else."""
     if "fault" in made:
         return Failed(because=str(made["because"]), fault=Fault(made["fault"]))
     if "shown" in made:
-        facts = made["facts"]
+        copy = made["copy"]
         return Fetched(
-            facts=None if facts is None else facts_from(facts),
-            source=str(made["source"]),
+            copy=None if copy is None else copy_from(copy),
             shown=tuple(Shown(**each) for each in made["shown"]),
         )
     return facts_from(made)

@@ -24,12 +24,9 @@ import dns.transaction
 import dns.zone
 import dns.zonefile
 
-from steering.observe.zone.facts import EVERYWHERE, ZoneFacts
-from steering.observe.zone.messages import packed
+from steering.observe.zone.facts import EVERYWHERE, Copy
+from steering.observe.zone.messages import HEAD, packed
 from steering.system.files import read_regular
-
-HEAD: Final = "; steering "
-"""Begins the first line of a file of ours; the rest of the line is what `messages` packs."""
 
 _NAMING: Final = {dns.rdatatype.RRSIG: 0, dns.rdatatype.NSEC: 1, dns.rdatatype.NSEC3: 5}
 """Records that name types in their text, and the number of the word from which on they do. In an
@@ -90,10 +87,10 @@ class _OneSoa:
         self._seen = rdataset[0]
 
 
-def write_zone(zone: dns.zone.Zone, facts: ZoneFacts) -> str:
+def write_zone(zone: dns.zone.Zone, copy: Copy) -> str:
     """The text of a file with these records, which begins with what is known of them."""
     lines = (line for name in sorted(zone.nodes) for line in _lines(zone, name))
-    return "\n".join((HEAD + json.dumps(packed(facts)), *lines, ""))
+    return "\n".join((HEAD + json.dumps(packed(copy)), *lines, ""))
 
 
 def _lines(zone: dns.zone.Zone, name: dns.name.Name) -> Iterator[str]:

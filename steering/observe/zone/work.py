@@ -19,6 +19,7 @@ from steering.observe.dnssec import anchors
 from steering.observe.dnssec.anchors import Anchor
 from steering.observe.nonce import system_random
 from steering.observe.zone.facts import (
+    Copy,
     Failed,
     Fault,
     Fetched,
@@ -110,8 +111,8 @@ def _fetched(task: Task, anchor: Anchor) -> Fetched:
             shown[number] = _because(shown[number], because)
             continue
         found = _taken(task, anchor, number, until)
-        if isinstance(found, ZoneFacts):
-            return Fetched(facts=found, source=shown[number].source, shown=tuple(shown))
+        if isinstance(found, Copy):
+            return Fetched(copy=found, shown=tuple(shown))
         shown[number] = _because(shown[number], found)
     return Fetched(shown=tuple(shown))
 
@@ -131,8 +132,8 @@ def _serial(task: Task, source: Source, until: Instant) -> Shown:
         return Shown(source=str(source), because=str(error))
 
 
-def _taken(task: Task, anchor: Anchor, number: int, until: Instant) -> ZoneFacts | str:
-    """The facts of the zone that a source gave, which is in the file then; or why not."""
+def _taken(task: Task, anchor: Anchor, number: int, until: Instant) -> Copy | str:
+    """The zone that a source gave, which is in the file then; or why not."""
     source = task.sources[number]
     _say(f"transferring from {source}")
     try:
@@ -156,8 +157,9 @@ def _taken(task: Task, anchor: Anchor, number: int, until: Instant) -> ZoneFacts
         return "; ".join(facts.problems)
     if task.newer_than is not None and not newer(facts.serial, task.newer_than):
         return f"it gave serial {facts.serial}, which is not newer than {task.newer_than}"
-    _write(task.file, write_zone(zone, facts))
-    return facts
+    copy = Copy(facts=facts, source=str(source), verified=task.wall)
+    _write(task.file, write_zone(zone, copy))
+    return copy
 
 
 def _write(file: Path, text: str) -> None:

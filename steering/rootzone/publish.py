@@ -1,0 +1,269 @@
+"""Gives the copy to a resolver: checked first, written beside and renamed, reloaded, and asked.
+
+A loader may stop in the middle of a file, say that it failed, and answer from the half (Unbound
+1.17.1). So nothing is ever written in place. The very file that is renamed is verified once more
+and read by the resolver's own checker, and after the reload names at the end of the zone are asked.
+If they are not answered, the file before comes back.
+
+A resolver whose copy was taken out of the way gets the file too, and is not reloaded: it needs a
+good copy to be put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import filecmp
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from steering.act.resolvers.command import Command
+from steering.act.resolvers.driver import Driver, Kind, NotDoneError, one_line
+from steering.model import WallTime
+from steering.observe.dnssec.anchors import Anchors
+from steering.observe.zone.child import examine
+from steering.observe.zone.ends import missing
+from steering.observe.zone.facts import LIMITS, Copy, Failed, Limits, ZoneFacts
+from steering.rootzone.keep import ROOT, Kept
+from steering.system.files import read_regular, sync_directory
+from steering.system.side_thread import aside
+
+Progress = Callable[[str], None]
+
+_MODE: Final = 0o644
+
+TAKES_UNKNOWN: Final[Mapping[Kind, bool]] = {
+    Kind.UNBOUND: True,
+    Kind.BIND: True,
+    Kind.POWERDNS: True,
+    Kind.KNOT: True,
+}
+"""Whether it loads a zone with types that it does not know, in the form of RFC 3597, and answers
+from it. Seen with the versions of Debian 12."""
+
+
+class Step(enum.StrEnum):
+    """How far a publication came."""
+
+    DONE = "done"
+    """The resolver answers from it; or it was not asked, as it has no address."""
+    PLACED = "placed"
+    """The file is there. The resolver has its copy out of the way, and was not reloaded."""
+    REFUSED = "refused"
+    """The copy must not be used, or the resolver can't take it. Its file is as it was."""
+    TAKEN_BACK = "taken_back"
+    """It did not load or answer, and has the file before again."""
+    STUCK = "stuck"
+    """As above, but the file before could not be put back, or does not load either."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A resolver that is given the copy."""
+
+    name: str
+    kind: Kind
+    file: Path
+    driver: Driver
+    check: Callable[[Path], tuple[Command, str]] | None
+    """The resolver's own checker for a file, and the text of a configuration for it, if any."""
+    reload: Command | None
+    """None: it looks at the file by itself."""
+    address: str | None = None
+    port: int = 53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What came of giving the copy to one resolver."""
+
+    name: str
+    step: Step
+    because: str
+    serial: int
+
+    @property
+    def good(self) -> bool:
+        return self.step in {Step.DONE, Step.PLACED}
+
+
+async def publish(
+    kept: Kept,
+    copy: Copy,
+    target: Target,
+    anchors: Anchors,
+    wall: WallTime,
+    *,
+    rng: random.Random,
+    limits: Limits = LIMITS,
+    progress: Progress | None = None,
+) -> Published:
+    """Gives the copy to one resolver. To be called with `kept` locked."""
+    say = progress or (lambda _: None)
+    serial = copy.facts.serial
+
+    def ended(step: Step, because: str) -> Published:
+        return Published(name=target.name, step=step, because=one_line(because), serial=serial)
+
+    if wall > copy.verified + copy.facts.expire:
+        return ended(Step.REFUSED, "no newer copy was found for longer than the SOA's expire")
+    if copy.facts.unknown_types and not TAKES_UNKNOWN[target.kind]:
+        types = ", ".join(copy.facts.unknown_types)
+        return ended(Step.REFUSED, f"{target.kind} does not take a zone with types like {types}")
+    draft = target.file.with_name(f".{target.file.name}.steering")
+    try:
+        await aside(lambda: _write(kept.file, draft, limits.octets))
+        say(f"{target.name}: verifying")
+        facts = await examine(draft, ROOT, anchors, wall, limits)
+        if isinstance(facts, Failed):
+            return ended(Step.REFUSED, facts.because)
+        if why := _unfit(facts, copy):
+            return ended(Step.REFUSED, why)
+        if target.check is not None:
+            say(f"{target.name}: its own checker")
+            await _check(target, draft)
+        previous = await aside(lambda: _place(kept, target, draft))
+    except NotDoneError as error:
+        return ended(Step.REFUSED, f"its own checker: {error}")
+    except OSError as error:
+        return ended(Step.REFUSED, f"{error.filename or target.file}: {error.strerror or error}")
+    finally:
+        await aside(lambda: _remove(draft))
+    if await target.driver.is_out(ROOT):
+        return ended(Step.PLACED, "the resolver has its copy out of the way")
+    say(f"{target.name}: reloading")
+    problem = await _problem(target, facts, rng)
+    if not problem:
+        await aside(lambda: _note(kept, target, serial))
+        return ended(Step.DONE, "")
+    say(f"{target.name}: {problem}; taking it back")
+    back = await _take_back(target, previous)
+    if back:
+        return ended(Step.STUCK, f"{problem}; and the file before is not in use again: {back}")
+    return ended(Step.TAKEN_BACK, problem)
+
+
+def is_published(kept: Kept, copy: Copy, target: Target) -> bool:
+    """Whether this copy is what the resolver was last given, and answers from."""
+    return kept.note().published.get(str(target.file)) == copy.facts.serial
+
+
+def _without(kept: Kept, target: Target) -> dict[str, int]:
+    """What is noted as published, without this resolver."""
+    return {f: n for f, n in kept.note().published.items() if f != str(target.file)}
+
+
+def _note(kept: Kept, target: Target, serial: int) -> None:
+    """Notes that the resolver answers from this serial. Raises OSError."""
+    kept.keep(published={**_without(kept, target), str(target.file): serial})
+
+
+def _place(kept: Kept, target: Target, draft: Path) -> Path | None:
+    """Renames the draft to the resolver's file; the file before, None: there is none.
+
+    Until the resolver has answered from the new one, nothing is noted as published, so that a
+    process that dies in between leaves it to the next to do it again. Then the file is the new one
+    already, and the one before is kept on. Raises OSError.
+    """
+    kept.keep(published=_without(kept, target))
+    previous = target.file.with_name(f"{target.file.name}.previous")
+    try:
+        again = filecmp.cmp(draft, target.file, shallow=False)
+        if not again:
+            _link(target.file, previous)
+    except FileNotFoundError:
+        previous.unlink(missing_ok=True)
+    draft.replace(target.file)
+    sync_directory(target.file.parent)
+    return previous if previous.exists() else None
+
+
+def _link(file: Path, name: Path) -> None:
+    """Gives a file a second name, in the place of what has that name. Raises OSError."""
+    spare = name.with_name(f".{name.name}.steering")
+    spare.unlink(missing_ok=True)
+    spare.hardlink_to(file)
+    spare.replace(name)
+
+
+def _remove(draft: Path) -> None:
+    with contextlib.suppress(OSError):
+        draft.unlink()
+
+
+def _unfit(facts: ZoneFacts, copy: Copy) -> str:
+    """Why the file must not be used; empty: it is good, and that copy."""
+    if facts.problems:
+        return "; ".join(facts.problems)
+    if facts.serial != copy.facts.serial:
+        return f"the file has serial {facts.serial}, and says {copy.facts.serial}"
+    return ""
+
+
+def _write(source: Path, draft: Path, at_most: int) -> None:
+    """A copy of the file, on the disk. Raises OSError."""
+    _new(draft, read_regular(source, at_most))
+
+
+def _new(file: Path, octets: bytes) -> None:
+    """A new file with this content, that other users may read. Raises OSError."""
+    file.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with os.fdopen(os.open(file, flags, _MODE), "wb") as writing:
+        os.fchmod(writing.fileno(), _MODE)
+        writing.write(octets)
+        writing.flush()
+        os.fsync(writing.fileno())
+
+
+async def _check(target: Target, draft: Path) -> None:
+    """Has the resolver's own program read the file. Raises NotDoneError, OSError."""
+    assert target.check is not None
+    configuration = draft.with_name(f"{draft.name}.conf")
+    command, text = target.check(draft)
+    if not text:
+        await command.run()
+        return
+    try:
+        await aside(lambda: _new(configuration, text.encode()))
+        await command.run(str(configuration))
+    finally:
+        await aside(lambda: _remove(configuration))
+
+
+async def _problem(target: Target, facts: ZoneFacts, rng: random.Random) -> str:
+    """Reloads, and asks; what went wrong, empty: nothing."""
+    if target.reload is not None:
+        try:
+            await target.reload.run()
+        except NotDoneError as error:
+            return str(error)
+    if target.address is None:
+        return ""
+    gone = await missing(target.address, facts, rng, port=target.port)
+    return f"it does not answer from the whole zone: {'; '.join(gone)}" if gone else ""
+
+
+async def _take_back(target: Target, previous: Path | None) -> str:
+    """Puts the file before back and reloads; what went wrong, empty: nothing."""
+    if previous is None:
+        return "there was none"
+    try:
+        await aside(lambda: _put_back(target, previous))
+    except OSError as error:
+        return f"{error.filename or target.file}: {error.strerror or error}"
+    if target.reload is not None:
+        try:
+            await target.reload.run()
+        except NotDoneError as error:
+            return str(error)
+    return ""
+
+
+def _put_back(target: Target, previous: Path) -> None:
+    _link(previous, target.file)
+    sync_directory(target.file.parent)
