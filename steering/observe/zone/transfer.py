@@ -175,7 +175,7 @@ class Connection:
         try:
             parser = dns.wire.Parser(wire, _HEADER.size)
             for _ in range(questions):
-                name, (rdtype, rdclass) = parser.get_name(), parser.get_struct("!HH")
+                name, (rdtype, rdclass) = parser.get_name(decompress=True), parser.get_struct("!HH")
                 if (name, rdtype, rdclass) != (self._zone, dns.rdatatype.AXFR, IN):
                     raise UnreadableZoneError("another question's answer")
             for _ in range(answers):
@@ -184,7 +184,7 @@ class Connection:
             raise UnreadableZoneError(f"a record can't be read: {error}") from error
 
     def _record(self, parser: dns.wire.Parser) -> tuple[dns.name.Name, int, dns.rdata.Rdata]:
-        name = parser.get_name()
+        name = parser.get_name(decompress=True)
         rdtype, rdclass, ttl, size = parser.get_struct(_RECORD.format)
         if rdclass != IN:
             raise UnreadableZoneError(f"a record of class {rdclass} at {name}")
