@@ -103,7 +103,7 @@ async def _round(
     because = "; ".join(f"{one.source}: {one.because}" for one in found.shown if one.because)
     if any(floor is None or newer(serial, floor) for serial in answered):
         outcome = Outcome.REFUSED
-    elif floor in answered and copy is not None:
+    elif floor in answered and copy is not None and copy.facts.serial == floor:
         outcome, because = Outcome.CURRENT, f"no source has a newer one than serial {floor}"
     elif floor in answered:
         outcome = Outcome.REFUSED
@@ -115,6 +115,6 @@ async def _round(
 def _newer_than(kept: Kept, *, again: bool) -> int | None:
     """The serial that a source's must be newer than: for the floor itself, the one before."""
     floor = kept.floor()
-    if floor is None or not (again or kept.copy() is None):
-        return floor
-    return (floor - 1) % (1 << 32)
+    copy = kept.copy()
+    at_hand = copy is not None and copy.facts.serial == floor
+    return floor if floor is None or (at_hand and not again) else (floor - 1) % (1 << 32)

@@ -101,7 +101,6 @@ class Kept:
 
         Wherever this ends half-way there is a whole copy: the earlier one, or the new one.
         """
-        self.keep(note_floor=copy.facts.serial)
         spare = self.previous.with_name(f".{self.previous.name}")
         with contextlib.suppress(FileNotFoundError):
             spare.unlink()
@@ -110,6 +109,7 @@ class Kept:
             spare.replace(self.previous)
         self.draft.replace(self.file)
         sync_directory(self.directory)
+        self.keep(floor=copy.facts.serial)
 
     def note(self) -> Note:
         """What is noted; nothing where the file is missing or can't be read."""
@@ -136,12 +136,12 @@ class Kept:
         *,
         last: Round | None = None,
         published: Mapping[str, int] | None = None,
-        note_floor: int | None = None,
+        floor: int | None = None,
     ) -> None:
         """Notes what is given, beside what is noted. Raises OSError."""
         was = self.note()
         now = Note(
-            floor=self.floor() if note_floor is None else note_floor,
+            floor=self.floor() if floor is None else floor,
             last=last or was.last,
             published=was.published if published is None else published,
         )

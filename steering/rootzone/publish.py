@@ -16,13 +16,13 @@ import enum
 import filecmp
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from steering.act.resolvers.command import Command
-from steering.act.resolvers.driver import Driver, Kind, NotDoneError, one_line
+from steering.act.resolvers.driver import Kind, NotDoneError, one_line
 from steering.model import WallTime
 from steering.observe.dnssec.anchors import Anchors
 from steering.observe.zone.child import examine
@@ -68,7 +68,8 @@ class Target:
     name: str
     kind: Kind
     file: Path
-    driver: Driver
+    is_out: Callable[[], Awaitable[bool | None]]
+    """Whether the resolver has its copy out of the way, by its own word; None: not known."""
     check: Callable[[Path], tuple[Command, str]] | None
     """The resolver's own checker for a file, and the text of a configuration for it, if any."""
     reload: Command | None
@@ -133,7 +134,7 @@ async def publish(
         return ended(Step.REFUSED, f"{error.filename or target.file}: {error.strerror or error}")
     finally:
         await aside(lambda: _remove(draft))
-    if await target.driver.is_out(ROOT):
+    if await target.is_out():
         return ended(Step.PLACED, "the resolver has its copy out of the way")
     say(f"{target.name}: reloading")
     problem = await _problem(target, facts, rng)

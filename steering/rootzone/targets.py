@@ -44,7 +44,7 @@ def target_of(name: str, settings: Publish) -> Target:
         name=name,
         kind=driver.kind,
         file=settings.file,
-        driver=driver,
+        is_out=lambda: driver.is_out(ROOT),
         check=_checker(control),
         reload=_reload(control),
         address=settings.address,
