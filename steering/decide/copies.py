@@ -7,126 +7,27 @@ returns, so that a site never loses two resolvers to one mistake.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from steering.judge.copies import Asked, Copy, Look, Real, Way, served, some, taken
+from steering.copies import Asked, Real, Way
+from steering.decide.copy_course import (
+    SETTLE,
+    Act,
+    Course,
+    Leave,
+    One,
+    Order,
+    Phase,
+    Remedy,
+    later,
+    paused,
+)
+from steering.judge.copies import served, some, taken
 from steering.model import NEVER, Event, Health, Instant, Seconds
 
-SETTLE: Seconds = 10.0
-"""How long the clients' answers may take to show that a remedy helped, or a return."""
-AGAIN: Seconds = 60.0
-"""The pause after all remedies were tried in vain, and after a return that did not work; doubled
-each time."""
-LONGEST: Seconds = 6 * 3600.0
-"""The longest pause."""
 CACHED: Seconds = 86_400.0
 """How long caches before the resolver may go on showing an old serial (the root's TTLs)."""
-
-
-class Remedy(enum.StrEnum):
-    """What takes a copy out, in the order in which it is tried."""
-
-    DRIVER = "driver"
-    """The resolver's own means."""
-    COMMAND = "command"
-    """The operator's command."""
-
-
-class Phase(enum.StrEnum):
-    """Where a copy is."""
-
-    IN = "in"
-    LEAVING = "leaving"
-    OUT = "out"
-    RETURNING = "returning"
-    UNDOING = "undoing"
-    """Put back because clients are served worse without it."""
-
-    @property
-    def moving(self) -> bool:
-        """Whether it is between in and out."""
-        return self in (Phase.LEAVING, Phase.RETURNING, Phase.UNDOING)
-
-
-class Act(enum.StrEnum):
-    """What is ordered."""
-
-    TAKE_OUT = "take_out"
-    PUT_BACK = "put_back"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One thing to do now. Each may be repeated."""
-
-    resolver: str
-    act: Act
-    remedies: tuple[Remedy, ...]
-    """Taken out by this one; put back by undoing these, in order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """How far one copy is on its way out or back."""
-
-    phase: Phase = Phase.IN
-    used: tuple[Remedy, ...] = ()
-    """The remedies that were ordered since it was in use; a return undoes all of them."""
-    tried: tuple[Remedy, ...] = ()
-    """Those of them that were ordered in this round, in order."""
-    serial: int | None = None
-    """The copy's when it was taken out."""
-    since: Instant = NEVER
-    """When the phase began, or its latest order was carried out; `NEVER`: it was not."""
-    failed_before: frozenset[str] = frozenset()
-    """Addresses at which clients' answers failed before it was taken out."""
-    refused: str = ""
-    """Why the latest order could not be carried out; empty: it was."""
-    trouble: str = ""
-    """What did not help, or could not be done; empty: nothing."""
-    held: str = ""
-    """Why it is not taken out or put back though it should be; empty: nothing holds it."""
-    vain: int = 0
-    """Times in a row that it was in vain."""
-    not_before: Instant = NEVER
-    """Until then nothing is tried again."""
-
-    @property
-    def out(self) -> bool:
-        """Whether the resolver is to answer from the zone's own servers."""
-        return self.phase in (Phase.LEAVING, Phase.OUT)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class One:
-    """One resolver's copy, all that the decision needs."""
-
-    copy: Copy
-    look: Look
-    course: Course
-    remedies: tuple[Remedy, ...]
-    is_out: bool | None = None
-    """By the resolver's own word; None: not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leave:
-    """Whether the agent may act."""
-
-    acts: bool
-    """False in `observe` and `rehearse`."""
-    off: bool
-    """Switched off."""
-    elsewhere: bool = False
-    """A copy of another zone is on its way out or back."""
-
-    def forbids(self) -> str:
-        """Why nothing is done now; empty: it may be."""
-        if self.off:
-            return "switched off"
-        return "" if self.acts else "`mode` is not enforce"
 
 
 def decide(
@@ -145,22 +46,6 @@ def decide(
         events += step.events
         order = order or mine
     return courses, order, tuple(events)
-
-
-def carried_out(course: Course, order: Order, now: Instant, *, done: bool, said: str) -> Course:
-    """The course after an order was carried out, or could not be."""
-    refused = "" if done else f"{' and '.join(order.remedies)}: {said or 'failed'}"
-    if course.phase is Phase.RETURNING and not done:
-        return _paused(replace(course, phase=Phase.OUT, since=now, trouble=refused), now)
-    if course.phase is Phase.UNDOING and not done:
-        return replace(course, trouble=f"{course.trouble}; {refused}"[:600])
-    # What was refused may have been done in part. The clients are asked once, without a wait.
-    return replace(course, since=now if done else now - SETTLE, refused=refused)
-
-
-def _paused(course: Course, now: Instant) -> Course:
-    pause = min(AGAIN * 2**course.vain, LONGEST)
-    return replace(course, not_before=now + pause, vain=min(course.vain + 1, 16))
 
 
 class _World:
@@ -208,8 +93,22 @@ class _Step:
             return replace(course, held=held), None
         shown = copy.shown.serial if copy.shown is not None else None
         before = frozenset(asked.resolver for asked in self.bad)
-        course = replace(course, tried=(), serial=shown, failed_before=before, held="")
+        course = replace(
+            course,
+            tried=(),
+            serial=shown,
+            failed_before=before,
+            held="",
+            untaken=self._untaken(),
+        )
         return self._take_out(course, self.one.remedies[0], copy.out)
+
+    def _untaken(self) -> int | None:
+        """The serial of a file that the resolver did not take."""
+        file = self.one.copy.file
+        if file is None or file.shown is None or taken(file, self.one.look):
+            return None
+        return file.shown.serial
 
     def _stays(self) -> str:
         """What speaks against taking it out now; empty: nothing."""
@@ -258,13 +157,13 @@ class _Step:
         course = replace(course, trouble=because)
         worse = {asked.resolver for asked in self.bad} - course.failed_before
         if worse and not course.refused:
-            course = _paused(replace(course, phase=Phase.UNDOING, since=NEVER), self.now)
+            course = paused(replace(course, phase=Phase.UNDOING, since=NEVER), self.now)
             return course, self._put_back()
         left = [each for each in self.one.remedies if each not in course.tried]
         if left and not self.leave.forbids():
             return self._take_out(course, left[0], because)
         # All were tried, and are tried again. What they did is kept: the copy is still too old.
-        return _paused(replace(course, phase=Phase.IN, since=self.now), self.now), None
+        return paused(replace(course, phase=Phase.IN, since=self.now), self.now), None
 
     def _still_in(self) -> str:
         """What shows that the copy is in use, or that it is no better without it; empty: nothing.
@@ -305,6 +204,8 @@ class _Step:
             return course, None
         if file is not None and (file.refused or file.foreign):
             return course, None
+        if file is not None and file.shown is not None and file.shown.serial == course.untaken:
+            return replace(course, held="it stays out: the resolver did not take this file"), None
         if held := self._stays_out():
             return replace(course, held=held), None
         self.add_event("copy_returning", copy.because)
@@ -337,12 +238,14 @@ class _Step:
             return course, self._put_back()
         if not (wrong := self._not_back()):
             self.add_event("copy_back", self.one.copy.because, was="out", now="in")
-            # A copy that soon has to leave again does not come and go without end.
-            return Course(vain=course.vain, not_before=course.not_before), None
-        if self.now - course.since < SETTLE:
+            return Course(), None
+        # While it was out its clients were served well, so that is not waited for.
+        failing = any(asked.way.bad for asked in self.bad)
+        if self.now - course.since < SETTLE and not failing:
             return course, None
         trouble = f"it was put back, and {wrong}"
-        course = _paused(replace(course, trouble=trouble, tried=()), self.now)
+        course = replace(course, trouble=trouble, tried=(), untaken=self._untaken())
+        course = later(course, self.now)
         if self.leave.forbids() or not self.one.remedies:
             return replace(course, phase=Phase.IN), None
         return self._take_out(course, self.one.remedies[0], trouble)
@@ -356,7 +259,7 @@ class _Step:
         file = self.one.copy.file
         if file is not None and not taken(file, self.one.look):
             return "it does not answer from the new file"
-        return ""
+        return "" if self.one.copy.proven == self.now else "it does not show a new copy"
 
     def _undoing(self) -> tuple[Course, Order | None]:
         if self.course.since == NEVER:
