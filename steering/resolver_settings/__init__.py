@@ -11,31 +11,36 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from steering.config.resolvers import (
+    BindControl,
+    Control,
+    KnotControl,
+    PowerDnsControl,
+    UnboundControl,
+)
 from steering.resolver_settings import bind, knot, powerdns, unbound
 from steering.resolver_settings.dangers import Danger, Findings
 
-_READERS: Mapping[str, Callable[[Path, str, Findings], None]] = {
-    "unbound": unbound.look,
-    "bind": bind.look,
-    "pdns-recursor": powerdns.look,
-    "knot-resolver": knot.look,
+_READERS: Mapping[type[Control], Callable[[Path, str, Findings], None]] = {
+    UnboundControl: unbound.look,
+    BindControl: bind.look,
+    PowerDnsControl: powerdns.look,
+    KnotControl: knot.look,
 }
 
 
 def dangers(
-    kind: str, settings: Path, zone: str, *, renewed: Collection[Path] = ()
+    kind: type[Control], settings: Path, zone: str, *, renewed: Collection[Path] = ()
 ) -> tuple[Danger, ...]:
     """The dangers of one resolver's copy of a zone, by file and line.
 
     A file that can't be read or understood is one of them.
 
     Args:
-        kind: the resolver, by the name that policies have for it.
+        kind: which resolver it is.
         settings: its main configuration file.
         zone: the zone's name, absolute and in lower case.
         renewed: files of zones that something else renews.
-
-    Raises KeyError for another resolver.
     """
     findings = Findings(renewed=frozenset(renewed))
     _READERS[kind](settings, zone, findings)

@@ -11,10 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from steering.config.resolvers import (
+    BindControl,
+    Control,
+    KnotControl,
+    PowerDnsControl,
+    UnboundControl,
+)
 from steering.resolver_settings import dangers
 from steering.resolver_settings.dangers import LARGEST, MOST_DANGERS
 
-KINDS = ("unbound", "bind", "pdns-recursor", "knot-resolver")
+KINDS: dict[str, type[Control]] = {
+    "unbound": UnboundControl,
+    "bind": BindControl,
+    "pdns-recursor": PowerDnsControl,
+    "knot-resolver": KnotControl,
+}
 
 GOOD = {
     "unbound": 'server:\n  module-config: "validator iterator"\nauth-zone:\n  name: "."\n'
@@ -44,7 +56,7 @@ def said(
         (folder / name.replace("__", ".")).write_text(content)
     return [
         str(danger).replace(f"{main}:", "").replace(f"{folder}/", "")
-        for danger in dangers(kind, main, zone, renewed=list(renewed))
+        for danger in dangers(KINDS[kind], main, zone, renewed=list(renewed))
     ]
 
 
@@ -240,7 +252,7 @@ def test_knot_s_dangers(text: str, whats: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_file_is_said(kind: str, tmp_path: Path) -> None:
-    found = dangers(kind, tmp_path / "none", ".")
+    found = dangers(KINDS[kind], tmp_path / "none", ".")
     assert any("is not there, wanted a resolver's configuration" in str(d) for d in found)
 
 
@@ -298,7 +310,7 @@ def test_a_pipe_a_huge_file_and_no_text_are_not_read(kind: str, tmp_path: Path) 
                 made.truncate(LARGEST + 1)
         else:
             file.write_bytes(b"\x7fELF\0\0")
-        assert any(what in str(danger) for danger in dangers(kind, file, ".")), name
+        assert any(what in str(danger) for danger in dangers(KINDS[kind], file, ".")), name
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -312,7 +324,7 @@ def test_spoiled_files_end_in_words_and_few_of_them(kind: str, tmp_path: Path) -
             text[rng.randrange(len(text))] = rng.choice(marks)
         main = tmp_path / "main.conf"
         main.write_text("".join(text))
-        found = dangers(kind, main, ".")
+        found = dangers(KINDS[kind], main, ".")
         assert len(found) <= MOST_DANGERS
         assert all(str(danger).isprintable() for danger in found)
 
