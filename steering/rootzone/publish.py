@@ -27,7 +27,7 @@ from steering.model import WallTime
 from steering.observe.dnssec.anchors import Anchors
 from steering.observe.zone.child import examine
 from steering.observe.zone.ends import missing
-from steering.observe.zone.facts import LIMITS, Copy, Failed, Limits, ZoneFacts
+from steering.observe.zone.facts import LIMITS, Copy, Failed, Fault, Limits, ZoneFacts
 from steering.rootzone.keep import ROOT, Kept
 from steering.system.files import read_regular, sync_directory
 from steering.system.side_thread import aside
@@ -54,7 +54,9 @@ class Step(enum.StrEnum):
     PLACED = "placed"
     """The file is there. The resolver has its copy out of the way, and was not reloaded."""
     REFUSED = "refused"
-    """The copy must not be used, or the resolver can't take it. Its file is as it was."""
+    """The copy is too old, or the resolver can't take it. Its file is as it was."""
+    SPOILED = "spoiled"
+    """The copy at hand does not verify any more. The resolver's file is as it was."""
     TAKEN_BACK = "taken_back"
     """It did not load or answer, and has the file before again."""
     STUCK = "stuck"
@@ -121,9 +123,10 @@ async def publish(
         say(f"{target.name}: verifying")
         facts = await examine(draft, ROOT, anchors, wall, limits)
         if isinstance(facts, Failed):
-            return ended(Step.REFUSED, facts.because)
+            spoiled = facts.fault is Fault.FILE
+            return ended(Step.SPOILED if spoiled else Step.REFUSED, facts.because)
         if why := _unfit(facts, copy):
-            return ended(Step.REFUSED, why)
+            return ended(Step.SPOILED, why)
         if target.check is not None:
             say(f"{target.name}: its own checker")
             await _check(target, draft)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transfers import serving
-from wholezone import WholeZone
+from wholezone import DAY, WholeZone
 
 from steering.act.resolvers.command import Command
 from steering.act.resolvers.driver import Kind
@@ -47,9 +47,9 @@ class Stage:
         log = self.directory / "calls"
         return log.read_text().splitlines() if log.exists() else []
 
-    def have(self, serial: int) -> Copy:
-        """Fetches a copy with this serial."""
-        with serving(self.made.signed(serial)) as source, self.kept.locked():
+    def have(self, serial: int, *, life: float = 13 * DAY) -> Copy:
+        """Fetches a copy with this serial, whose signatures live so long."""
+        with serving(self.made.signed(serial, life=life)) as source, self.kept.locked():
             result = asyncio.run(fetch(self.kept, [source], self.made.anchors, self.made.now))
         assert result.outcome is Outcome.NEW, result
         assert result.copy is not None
