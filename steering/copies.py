@@ -39,6 +39,8 @@ class Asked:
     """The address belongs to a forwarder or a node before the resolver, which has its own cache."""
     serial: int | None = None
     """Of the zone's SOA, where the answer has it."""
+    expires: WallTime | None = None
+    """When the first of the zone's own signatures in the answer ends."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.rdtype} at {self.resolver}: {self.way}"
@@ -77,6 +79,8 @@ class Look:
 
     address: Shown | None = None
     """By the address of its server; None: it showed none."""
+    own: int | None = None
+    """Serial of what the resolver itself has, from no cache; None: not known."""
     file: FileShown | None = None
     """None: there is none, or nothing is known of it."""
     asked: tuple[Asked, ...] = ()

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from steering.act.resolvers.command import Command
 from steering.act.resolvers.driver import Driver, NotDoneError
+from steering.act.resolvers.unbound import Unbound
 from steering.agent.copies_file import CopiesFile, Known
 from steering.config import CopyOf, Setup, ZoneCopy
-from steering.config.resolvers import PowerDnsControl
+from steering.config.resolvers import BindControl, KnotControl, PowerDnsControl
 from steering.copies import FileShown, Look, Real, Shown
 from steering.decide.copies import decide
 from steering.decide.copy_course import (
@@ -28,10 +29,10 @@ from steering.decide.copy_course import (
     Remedy,
     carried_out,
 )
-from steering.judge.copies import Copy, Limits, Moment, judge
+from steering.judge.copies import Copy, Limits, Moment, judge, served
 from steering.model import NEVER, Event, Health, Instant, Seconds
 from steering.observe.copies.clients import Clients, ask_clients
-from steering.observe.copies.held import CopyFile, by_address
+from steering.observe.copies.held import CopyFile, by_address, mirrored
 from steering.observe.copies.servers import Proven, Servers
 from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
@@ -167,7 +168,7 @@ def _problems(each: Sequence[CopyStatus]) -> Mapping[str, str]:
             if one.copy.health is health and one.course.phase in phases
         )
 
-    in_use = (Phase.IN, Phase.LEAVING, Phase.RETURNING, Phase.UNDOING)
+    in_use = (Phase.IN, Phase.LEAVING, Phase.STUCK, Phase.RETURNING, Phase.UNDOING)
     return {
         "copy_stale": some(Health.STALE, *in_use),
         "copy_failing": some(Health.FAILING, *in_use),
@@ -214,9 +215,6 @@ class _Zone:
             config.zone,
             config.servers or around.servers(config.zone),
             names=config.names,
-        )
-        self._limits = Limits(
-            margin=config.margin, max_age=config.max_age, interval=config.interval
         )
         self.resolvers = {
             name: _resolver(one, config, known.get((config.zone_copy, name)), now)
@@ -272,12 +270,14 @@ class _Zone:
             watched = one.course.phase in (Phase.OUT, Phase.LEAVING)
             return await one.driver.is_out(zone) if watched and _included(one) else None
 
-        shown, file, asked, one.is_out = await asyncio.gather(
-            held(), filed(), ask_clients(one.clients, zone, names, wall), out()
+        shown, file, asked, one.is_out, own = await asyncio.gather(
+            held(), filed(), ask_clients(one.clients, zone, names, wall), out(), _own(one, zone)
         )
+        if isinstance(one.config.control, KnotControl):
+            own = served(asked)  # the cache is where it has its copy; PowerDNS shows its last denial's
         trouble = shown if isinstance(shown, str) else one.file.trouble if one.file else ""
         address_shown = shown if isinstance(shown, Shown) else None
-        one.look = Look(address=address_shown, file=file, asked=asked, trouble=trouble)
+        one.look = Look(address=address_shown, own=own, file=file, asked=asked, trouble=trouble)
 
     def decide(self, leave: Leave) -> tuple[Order | None, tuple[Event, ...]]:
         """What is to be done now, and what is to be told."""
@@ -286,7 +286,7 @@ class _Zone:
         for name, one in self.resolvers.items():
             moment = Moment(now=self.now, wall=wall, out=one.course.out)
             before = one.copy
-            one.copy = judge(before, one.look, self.real, self._limits, moment)
+            one.copy = judge(before, one.look, self.real, self._limits(one), moment)
             if one.copy.health is not before.health:
                 events.append(
                     Event(
@@ -311,6 +311,14 @@ class _Zone:
         for name, course in courses.items():
             self.resolvers[name].course = course
         return order, (*events, *more)
+
+    def _limits(self, one: _Resolver) -> Limits:
+        return Limits(
+            margin=self.config.margin,
+            max_age=self.config.max_age,
+            interval=self.config.interval,
+            refresh=one.config.refresh,
+        )
 
     async def carry_out(self, order: Order) -> list[tuple[Remedy, bool]]:
         """Do what was ordered. Returns which remedy was done."""
@@ -341,6 +349,15 @@ class _Zone:
             return True, await Command(argv=argv, limit=limit).run()
         except NotDoneError as error:
             return False, str(error)
+
+
+async def _own(one: _Resolver, zone: str) -> int | None:
+    """Serial of what the resolver itself has, where that is seen past its cache."""
+    if isinstance(one.driver, Unbound):
+        return await one.driver.serial(zone)
+    if isinstance(one.config.control, BindControl):
+        return await mirrored(one.config.clients[0], zone)
+    return None
 
 
 def _included(one: _Resolver) -> bool:

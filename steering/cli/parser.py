@@ -73,8 +73,15 @@ def parser() -> argparse.ArgumentParser:
     status = configured("status", "show what the running agent sees and does")
     status.add_argument("--json", action="store_true", help="print JSON, as /api/v1/status answers")
     status.add_argument("--all", action="store_true", help="healthy addresses too")
+    status.add_argument(
+        "--zones",
+        action="store_true",
+        help="of each zone the newest serial over each path and in each copy, and who is behind",
+    )
     explain = configured("explain", "show which rule decides for an address, and the evidence")
-    explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
+    explain.add_argument(
+        "address", metavar="ADDRESS", help="an address of a policy, or the name of a zone_copy"
+    )
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.add_argument(
         "--at", type=_moment, metavar="TIME", help=f"at a time in the journal: {_TIME}"

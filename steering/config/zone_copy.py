@@ -39,6 +39,14 @@ class CopyOf(OneResolver):
         description="The forwarders and nodes between it and clients: they are asked as well"
         " whether a copy is out.",
     )
+    refresh: (
+        Annotated[float, duration("1s", "7d", why="no copy may live longer than that unrenewed")]
+        | None
+    ) = Field(
+        default=None,
+        description="How often the resolver fetches its copy, where that is not the refresh of the"
+        " zone's SOA: PowerDNS (`refreshPeriod`) and Knot Resolver (`interval`) do it once a day.",
+    )
     command: Argv | None = Field(
         default=None,
         description="A command that takes the copy out, tried where the resolver's `include` is not"

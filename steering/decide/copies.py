@@ -70,6 +70,7 @@ class _Step:
         steps = {
             Phase.IN: self._in,
             Phase.LEAVING: self._leaving,
+            Phase.STUCK: self._stuck,
             Phase.OUT: self._out,
             Phase.RETURNING: self._returning,
             Phase.UNDOING: self._undoing,
@@ -162,8 +163,22 @@ class _Step:
         left = [each for each in self.one.remedies if each not in course.tried]
         if left and not self.leave.forbids():
             return self._take_out(course, left[0], because)
-        # All were tried, and are tried again. What they did is kept: the copy is still too old.
-        return paused(replace(course, phase=Phase.IN, since=self.now), self.now), None
+        return paused(replace(course, phase=Phase.STUCK, since=self.now), self.now), None
+
+    def _stuck(self) -> tuple[Course, Order | None]:
+        """What was done is kept: it is undone when a new copy is proven, or tried again."""
+        course = self.course
+        if not self._still_in():
+            self.add_event("copy_out", self.one.copy.because, now=str(Phase.OUT))
+            return replace(course, phase=Phase.OUT, since=self.now, vain=0, held=""), None
+        if self._renewed():
+            if self.busy or self.leave.forbids():
+                return course, None
+            self.add_event("copy_returning", self.one.copy.because)
+            return replace(course, phase=Phase.RETURNING, since=NEVER), self._put_back()
+        if held := self._stays():
+            return replace(course, held=held), None
+        return self._take_out(replace(course, tried=()), self.one.remedies[0], course.trouble)
 
     def _still_in(self) -> str:
         """What shows that the copy is in use, or that it is no better without it; empty: nothing.
@@ -200,9 +215,7 @@ class _Step:
         elif course.trouble.startswith("it is out, and"):
             course = replace(course, trouble="")
         file = copy.file
-        if copy.proven != self.now or copy.health is not Health.HEALTHY:
-            return course, None
-        if file is not None and (file.refused or file.foreign):
+        if not self._renewed():
             return course, None
         if file is not None and file.shown is not None and file.shown.serial == course.untaken:
             return replace(course, held="it stays out: the resolver did not take this file"), None
@@ -210,6 +223,13 @@ class _Step:
             return replace(course, held=held), None
         self.add_event("copy_returning", copy.because)
         return replace(course, phase=Phase.RETURNING, since=NEVER), self._put_back()
+
+    def _renewed(self) -> bool:
+        """Whether a new copy is proven and verified."""
+        copy, file = self.one.copy, self.one.copy.file
+        if file is not None and (file.refused or file.foreign):
+            return False
+        return copy.proven == self.now and copy.health is Health.HEALTHY
 
     def _old_before_it(self) -> list[Asked]:
         """Answers of forwarders and nodes with the old serial, for longer than caches hold it."""

@@ -34,6 +34,8 @@ class Phase(enum.StrEnum):
 
     IN = "in"
     LEAVING = "leaving"
+    STUCK = "stuck"
+    """All remedies were tried and the clients do not see that it is out; to be tried again."""
     OUT = "out"
     RETURNING = "returning"
     UNDOING = "undoing"
@@ -94,8 +96,10 @@ class Course:
 
     @property
     def out(self) -> bool:
-        """Whether the resolver is to answer from the zone's own servers."""
-        return self.phase in (Phase.LEAVING, Phase.OUT)
+        """Whether the resolver is to answer from the zone's own servers, so that what it shows is
+        no evidence of a new copy.
+        """
+        return self.phase in (Phase.LEAVING, Phase.STUCK, Phase.OUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

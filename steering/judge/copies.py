@@ -34,6 +34,8 @@ class Limits:
     margin: Seconds
     max_age: Seconds | None
     interval: Seconds
+    refresh: Seconds | None = None
+    """How often the resolver fetches its copy; None: by the SOA's refresh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +112,8 @@ def served(asked: Sequence[Asked]) -> int | None:
 
 def taken(file: FileShown, look: Look) -> bool:
     """Whether the resolver answers with the serial of the file."""
-    answers = served(look.asked), look.address.serial if look.address is not None else None
-    return file.shown is not None and file.shown.serial in answers
+    address = look.address.serial if look.address is not None else None
+    return file.shown is not None and file.shown.serial in (look.own, address, served(look.asked))
 
 
 def some(asked: Sequence[Asked]) -> str:
@@ -123,14 +125,20 @@ def some(asked: Sequence[Asked]) -> str:
 def _seen(look: Look, *, out: bool) -> Shown | None:
     """What the copy shows. While it is out its resolver answers from the zone's own servers, and
     only a server of its own or the file shows the copy.
+
+    What the resolver itself has may be older than its source: then the dates are those of its
+    answers. Those may be from a cache, and so older still, by a day at most.
     """
+    source = look.file.shown if look.file is not None else None
     if look.address is not None and (look.address.authoritative or not out):
-        return look.address
-    shown = look.file.shown if look.file is not None else None
-    serial = None if out else served(look.asked)
-    if shown is None or serial is None or not newer(shown.serial, serial):
-        return shown
-    return replace(shown, serial=serial)  # the resolver has not taken this file
+        source = look.address
+    if out or look.own is None or (source is not None and source.serial == look.own):
+        return source
+    ends = [one.expires for one in look.asked if one.expires is not None and not one.behind]
+    expires = min(ends, default=None)
+    if source is None:
+        return Shown(serial=look.own, expires=expires)
+    return replace(source, serial=look.own, expires=expires, left=None)
 
 
 def _compared(copy: Copy, serial: int, newest: int, now: Instant) -> Copy:
@@ -172,11 +180,11 @@ class _Judging:
 
     @property
     def overdue(self) -> bool:
-        """The resolver should have taken the newer one: it asks for one once every SOA refresh, and
-        the looks are `interval` apart.
+        """The resolver should have taken the newer one: it asks for one once every refresh, and the
+        looks are `interval` apart.
         """
         since = self.copy.behind
-        longest = self.real.refresh + self.limits.interval
+        longest = (self.limits.refresh or self.real.refresh) + self.limits.interval
         return since is not None and self.at.now - since > longest
 
     def failing(self) -> dict[str, Any]:

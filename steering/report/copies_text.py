@@ -119,6 +119,7 @@ def copy_text(one: Answer, columns: int = WIDTH) -> str:
 _PHASES = {
     "in": "in use",
     "leaving": "being taken out",
+    "stuck": "to be out, and what was tried did not help",
     "out": "taken out",
     "returning": "being put back",
     "undoing": "being put back, as it works worse without it",

@@ -8,9 +8,11 @@ checked before each. A reload keeps the cache, and what was validated from the c
 
 from __future__ import annotations
 
+import re
+
 from steering.act.resolvers.by_include import ByInclude
 from steering.act.resolvers.command import Command
-from steering.act.resolvers.driver import Fault, Kind, Moved, NotDoneError, Result, result
+from steering.act.resolvers.driver import Kind, Moved, NotDoneError, Result, result
 from steering.act.resolvers.include import Include
 
 
@@ -42,19 +44,32 @@ class Unbound(ByInclude):
         except NotDoneError:
             return None
 
+    def remembers(self, moved: Moved) -> bool:
+        """Where anything was bogus, or silent (`Driver`)."""
+        return moved.bogus or bool(moved.silent)
+
     async def flush(self, moved: Moved) -> Result:
-        """Forgets bogus answers of all zones, and that addresses were silent (`Driver`)."""
+        """Forgets bogus answers, of all zones, and that these addresses were silent (`Driver`)."""
         return await result(self._flush(moved))
 
     async def _flush(self, moved: Moved) -> str:
         said = []
-        if moved.faults & {Fault.BOGUS, Fault.KEYS}:
+        if moved.bogus:
             said.append("flush_bogus: " + await self._control.run("flush_bogus"))
         for address in moved.silent:
             await self._control.run("flush_infra", address)
         if moved.silent:
             said.append(f"flush_infra: {', '.join(moved.silent)}")
-        return "; ".join(said) or "nothing to flush"
+        return "; ".join(said)
+
+    async def serial(self, zone: str) -> int | None:
+        """Serial of its auth-zone; None: it has none, or does not say."""
+        try:
+            lines = (await self._control.run("list_auth_zones")).splitlines()
+        except NotDoneError:
+            return None
+        found = (re.match(r"(\S+)\t\s*serial (\d+)", line) for line in lines)
+        return next((int(one[2]) for one in found if one and one[1] == zone), None)
 
     async def _auth_zones(self) -> tuple[str, ...]:
         lines = (await self._control.run("list_auth_zones")).splitlines()

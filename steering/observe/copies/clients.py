@@ -69,6 +69,7 @@ async def _asked(  # noqa: PLR0917 - one question
         behind=behind,
         way=_way(answer, exists=exists, wall=wall),
         serial=answer.serial if isinstance(answer, Answer) and shows else None,
+        expires=answer.expires if isinstance(answer, Answer) else None,
     )
 
 

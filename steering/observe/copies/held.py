@@ -38,6 +38,16 @@ async def by_address(address: str, zone: str, *, port: int = 53) -> Shown | str:
     return _shown(answer, answer.serial, left)
 
 
+async def mirrored(address: str, zone: str, *, port: int = 53) -> int | None:
+    """Serial of the mirror that BIND has at this address; None: it shows none.
+
+    Without recursion it answers from the mirror, without AA, and with EDNS EXPIRE, which no cache
+    has.
+    """
+    answer = await ask(address, zone, "SOA", zone, recursive=False, checked=False, port=port)
+    return answer.serial if isinstance(answer, Answer) and answer.left is not None else None
+
+
 def _shown(answer: Answer, serial: int, left: Seconds | None = None) -> Shown:
     return Shown(
         serial=serial,

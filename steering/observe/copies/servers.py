@@ -80,7 +80,7 @@ class Servers:
                     seen.append((answer, answer.serial))
             if seen or len(self._addresses) <= AT_ONCE:
                 break
-        await self._learn_names(now)
+        await self._learn_names(keys, signatures, now, wall)
         proven = [Proven(serial=serial, expires=answer.expires) for answer, serial in seen]
         self._real = self._summed(proven, elsewhere, seen, outcomes)
         return self._real
@@ -117,26 +117,20 @@ class Servers:
         chosen = [self._addresses[(self._turn + n) % len(self._addresses)] for n in range(count)]
         self._turn += count
         question = Question(zone=self._zone, name=self._zone, rdtype="SOA", kind=Kind.SOA)
-        found = await asyncio.gather(*(self._ask(address, self._zone, "SOA") for address in chosen))
-        judged = []
-        for answer in found:
-            if isinstance(answer, Answer):
-                seen = classify(
-                    answer.wire,
-                    question,
-                    answer.query_id,
-                    keys.trust,
-                    wall=wall,
-                    skew=0.0,
-                    signatures=signatures,
-                )
-                judged.append((answer, seen.outcome if seen.judged else Outcome.LOCAL_ERROR))
-        return judged
+        found = await asyncio.gather(*(self._ask(address, question) for address in chosen))
+        return [
+            (answer, _outcome(answer, question, keys, signatures, wall))
+            for answer in found
+            if isinstance(answer, Answer)
+        ]
 
-    async def _ask(self, address: str, name: str, rdtype: str) -> Answer | str:
+    async def _ask(self, address: str, question: Question) -> Answer | str:
+        name, rdtype = question.name, question.rdtype
         return await ask(address, name, rdtype, self._zone, recursive=False, port=self._port)
 
-    async def _learn_names(self, now: Instant) -> None:
+    async def _learn_names(
+        self, keys: KeyStore, signatures: Signatures, now: Instant, wall: WallTime
+    ) -> None:
         """Ask for two names that do not exist: the NSEC records around them are of some that do."""
         if not self._addresses:
             return
@@ -144,17 +138,36 @@ class Servers:
         below = "" if self._zone == "." else self._zone
         address = self._addresses[self._turn % len(self._addresses)]
         label = random_label(rng)
-        inside, last = await asyncio.gather(
-            self._ask(address, f"{label}.{below}", "A"),
-            self._ask(address, f"{_LAST}{label}.{below}", "A"),
-        )
-        for answer in (inside, last):
-            if isinstance(answer, Answer):
+        questions = [
+            Question(zone=self._zone, name=f"{first}{label}.{below}", rdtype="A", kind=Kind.DENIAL)
+            for first in ("", _LAST)
+        ]
+        answers = await asyncio.gather(*(self._ask(address, each) for each in questions))
+        for question, answer in zip(questions, answers, strict=True):
+            if not isinstance(answer, Answer) or not answer.names:
+                continue
+            if _outcome(answer, question, keys, signatures, wall) is Outcome.SECURE:
                 self._found |= dict.fromkeys(answer.names, now)
-        if isinstance(last, Answer) and last.names:
-            self._last = max(last.names, key=_canonical)
+                if question.name.startswith(_LAST):
+                    self._last = max(answer.names, key=_canonical)
         kept = sorted((at, name) for name, at in self._found.items() if now - at < KEPT)
         self._found = {name: at for at, name in kept[-MOST_NAMES:]}
+
+
+def _outcome(
+    answer: Answer, question: Question, keys: KeyStore, signatures: Signatures, wall: WallTime
+) -> Outcome:
+    """How an answer is classified; LOCAL_ERROR: it could not be judged."""
+    seen = classify(
+        answer.wire,
+        question,
+        answer.query_id,
+        keys.trust,
+        wall=wall,
+        skew=0.0,
+        signatures=signatures,
+    )
+    return seen.outcome if seen.judged else Outcome.LOCAL_ERROR
 
 
 def _canonical(name: str) -> tuple[str, ...]:

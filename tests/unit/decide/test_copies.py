@@ -168,6 +168,32 @@ def test_where_nothing_helps_all_is_tried_again_ever_more_seldom() -> None:
     assert world.copies["cache-1"].health is Health.FAILING
     gaps = [b - a for (a, _), (b, _) in zip(world.orders[1::2], world.orders[2::2], strict=False)]
     assert gaps == sorted(gaps)
+    assert world.courses["cache-1"].phase is Phase.STUCK
+
+
+def test_what_helps_late_is_seen_and_what_did_not_help_is_undone_for_a_new_copy() -> None:
+    world = World(resolvers={"cache-1": frozen_after(1, until=10.2 * DAY)})
+    it = world.resolvers["cache-1"]
+    it.obeys = frozenset()
+    world.run(9 * DAY)
+    it.out = True  # an operator did it by hand
+    world.run(9.1 * DAY)
+    assert {course.phase for course in world.courses.values()} == {Phase.OUT}
+    world = World(resolvers={"cache-1": frozen_after(1, until=10.2 * DAY)})
+    it = world.resolvers["cache-1"]
+    it.obeys, it.has_file = frozenset(), True
+    world.run(11 * DAY)
+    assert world.orders[-1][1].act is Act.PUT_BACK
+    assert world.orders[-1][1].remedies == (Remedy.COMMAND, Remedy.DRIVER)
+    assert world.courses["cache-1"] == Course()
+
+
+def test_another_resolver_s_copy_leaves_although_the_first_is_stuck() -> None:
+    world = World(resolvers={"cache-1": frozen_after(1), "cache-2": frozen_after(1)})
+    world.resolvers["cache-1"].obeys = frozenset()
+    world.run(9 * DAY)
+    phases = {name: course.phase for name, course in world.courses.items()}
+    assert phases == {"cache-1": Phase.STUCK, "cache-2": Phase.OUT}
 
 
 def test_a_copy_is_back_once_a_new_one_is_proven_and_taken() -> None:
@@ -176,7 +202,7 @@ def test_a_copy_is_back_once_a_new_one_is_proven_and_taken() -> None:
     world.run(10.9 * DAY)
     assert world.courses["cache-1"].phase is Phase.OUT
     world.run(14 * DAY)
-    assert world.courses["cache-1"].phase is Phase.IN
+    assert {course.phase for course in world.courses.values()} == {Phase.IN}
     assert world.copies["cache-1"].health is Health.HEALTHY
     assert not world.resolvers["cache-1"].out
     assert world.named("copy_back")
@@ -256,6 +282,15 @@ def test_an_agent_that_ended_in_the_middle_is_followed_by_one_that_finishes() ->
     world.run(world.now + 3600)
     assert [order.act for _, order in world.orders] == [Act.TAKE_OUT, Act.TAKE_OUT]
     assert world.courses["cache-1"].phase is Phase.OUT
+
+
+def test_without_a_remedy_it_is_said_that_none_is_configured() -> None:
+    world = World(resolvers={"cache-1": frozen_after(1)})
+    world.resolvers["cache-1"].remedies = ()
+    world.run(9 * DAY)
+    assert not world.orders
+    assert "neither `include` nor `command`" in world.courses["cache-1"].held
+    assert [event.event for _, event in world.events] == ["copy_held"]
 
 
 def test_silence_and_refusals_are_never_held_against_a_copy() -> None:
