@@ -11,11 +11,13 @@ good copy to be put back.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import enum
 import filecmp
 import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +25,11 @@ from typing import Final
 
 from steering.act.resolvers.command import Command
 from steering.act.resolvers.driver import Kind, NotDoneError, one_line
-from steering.model import WallTime
+from steering.model import Seconds, WallTime
 from steering.observe.dnssec.anchors import Anchors
+from steering.observe.zone import ends
 from steering.observe.zone.child import examine
-from steering.observe.zone.ends import missing
-from steering.observe.zone.facts import LIMITS, Copy, Failed, Fault, Limits, ZoneFacts
+from steering.observe.zone.facts import LIMITS, Copy, Failed, Fault, Limits, ZoneFacts, newer
 from steering.rootzone.keep import ROOT, Kept
 from steering.system.files import read_regular, sync_directory
 from steering.system.side_thread import aside
@@ -36,14 +38,15 @@ Progress = Callable[[str], None]
 
 _MODE: Final = 0o644
 
-TAKES_UNKNOWN: Final[Mapping[Kind, bool]] = {
-    Kind.UNBOUND: True,
-    Kind.BIND: True,
-    Kind.POWERDNS: True,
-    Kind.KNOT: True,
+_LOADS_WITHIN: Final[Mapping[Kind, Seconds]] = {
+    Kind.BIND: 15.0,
+    Kind.POWERDNS: 90.0,
+    Kind.KNOT: 15.0,
 }
-"""Whether it loads a zone with types that it does not know, in the form of RFC 3597, and answers
-from it. Seen with the versions of Debian 12."""
+"""How soon after the command it has loaded the file. BIND and Knot begin to; the recursor looks
+once a minute for a zone to load. Unbound has loaded it when its command ends, and may have the SOA
+of before in its cache."""
+_LOOK: Final[Seconds] = 0.5
 
 
 class Step(enum.StrEnum):
@@ -74,8 +77,8 @@ class Target:
     """Whether the resolver has its copy out of the way, by its own word; None: not known."""
     check: Callable[[Path], tuple[Command, str]] | None
     """The resolver's own checker for a file, and the text of a configuration for it, if any."""
-    reload: Command | None
-    """None: it looks at the file by itself."""
+    reload: Callable[[], Awaitable[object]] | None
+    """Has it load the file; raises NotDoneError. None: it does that by itself, some time."""
     address: str | None = None
     port: int = 53
 
@@ -114,9 +117,6 @@ async def publish(
 
     if wall > copy.verified + copy.facts.expire:
         return ended(Step.REFUSED, "no newer copy was found for longer than the SOA's expire")
-    if copy.facts.unknown_types and not TAKES_UNKNOWN[target.kind]:
-        types = ", ".join(copy.facts.unknown_types)
-        return ended(Step.REFUSED, f"{target.kind} does not take a zone with types like {types}")
     draft = target.file.with_name(f".{target.file.name}.steering")
     try:
         await aside(lambda: _write(kept.file, draft, limits.octets))
@@ -143,7 +143,7 @@ async def publish(
     problem = await _problem(target, facts, rng)
     if not problem:
         await aside(lambda: _note(kept, target, serial))
-        return ended(Step.DONE, "")
+        return ended(Step.DONE, _remark(target, facts))
     say(f"{target.name}: {problem}; taking it back")
     back = await _take_back(target, previous)
     if back:
@@ -154,6 +154,14 @@ async def publish(
 def is_published(kept: Kept, copy: Copy, target: Target) -> bool:
     """Whether this copy is what the resolver was last given, and answers from."""
     return kept.note().published.get(str(target.file)) == copy.facts.serial
+
+
+def _remark(target: Target, facts: ZoneFacts) -> str:
+    """What is to be said of a publication that worked."""
+    remarks = [] if target.reload else ["the resolver loads the file by itself"]
+    if facts.unknown_types:
+        remarks.append(f"with types in the form of RFC 3597: {', '.join(facts.unknown_types)}")
+    return "; ".join(remarks)
 
 
 def _without(kept: Kept, target: Target) -> dict[str, int]:
@@ -243,13 +251,32 @@ async def _problem(target: Target, facts: ZoneFacts, rng: random.Random) -> str:
     """Reloads, and asks; what went wrong, empty: nothing."""
     if target.reload is not None:
         try:
-            await target.reload.run()
+            await target.reload()
         except NotDoneError as error:
             return str(error)
     if target.address is None:
         return ""
-    gone = await missing(target.address, facts, rng, port=target.port)
+    if problem := await _not_loaded(target, target.address, facts, rng):
+        return problem
+    gone = await ends.missing(target.address, facts, rng, port=target.port)
     return f"it does not answer from the whole zone: {'; '.join(gone)}" if gone else ""
+
+
+async def _not_loaded(target: Target, address: str, facts: ZoneFacts, rng: random.Random) -> str:
+    """Waits until the resolver shows the new serial, where it loads by itself after the command.
+
+    Returns why it does not; empty: it does.
+    """
+    limit = _LOADS_WITHIN.get(target.kind)
+    if limit is None or target.reload is None:
+        return ""
+    until, shown = time.monotonic() + limit, None
+    while time.monotonic() < until:
+        shown = await ends.serial(address, facts.zone, rng, port=target.port)
+        if shown is not None and (shown == facts.serial or newer(shown, facts.serial)):
+            return ""
+        await asyncio.sleep(_LOOK)
+    return f"it shows {'no serial' if shown is None else f'serial {shown}'} after {limit:g} s"
 
 
 async def _take_back(target: Target, previous: Path | None) -> str:
@@ -262,7 +289,7 @@ async def _take_back(target: Target, previous: Path | None) -> str:
         return f"{error.filename or target.file}: {error.strerror or error}"
     if target.reload is not None:
         try:
-            await target.reload.run()
+            await target.reload()
         except NotDoneError as error:
             return str(error)
     return ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 from steering.act.resolvers.command import Command
+from steering.act.resolvers.driver import Driver, NotDoneError
 from steering.config.resolvers import (
     BindControl,
     CommandSection,
@@ -46,7 +47,7 @@ def target_of(name: str, settings: Publish) -> Target:
         file=settings.file,
         is_out=lambda: driver.is_out(ROOT),
         check=_checker(control),
-        reload=_reload(control),
+        reload=_reload(control, driver),
         address=settings.address,
     )
 
@@ -67,14 +68,22 @@ def _named_checkzone(file: Path) -> Command:
     return Command(argv=argv, limit=_CHECK)
 
 
-def _reload(control: Control) -> Command | None:
+def _reload(control: Control, driver: Driver) -> Callable[[], Awaitable[object]] | None:
     if isinstance(control, UnboundControl):
-        return _command(control, *control.control, "auth_zone_reload", ROOT)
+        return _command(control, *control.control, "auth_zone_reload", ROOT).run
     if isinstance(control, BindControl):
-        return _command(control, *control.control, "reload", ROOT)
+        return _command(control, *control.control, "reload", ROOT).run
     if isinstance(control, PowerDnsControl):
-        return _command(control, *control.control, "reload-lua-config")
-    return None  # prefill reads the file at its interval
+        return _command(control, *control.control, "reload-lua-config").run
+    if control.include is None:
+        return None  # prefill reads the file when its interval is over
+
+    async def configure_again() -> None:
+        came = await driver.put_back(ROOT)
+        if not came.done:
+            raise NotDoneError(came.said)
+
+    return configure_again
 
 
 def _command(control: CommandSection, *argv: str) -> Command:

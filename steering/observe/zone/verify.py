@@ -9,6 +9,7 @@ digest says that the zone is as its signer made it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -294,13 +295,11 @@ def _chain_problems(signed: _Signed) -> Iterator[str]:
 
 
 def _ends(signed: _Signed) -> Iterator[Question]:
-    """The last names that have records of the zone's own, other than NSEC3."""
-    left = _AT_THE_END
-    for name in reversed(signed.authoritative):
-        types = {r.rdtype for r in signed.zone.nodes[name]}
-        rdtype = dns.rdatatype.DS if name in signed.cuts else dns.rdatatype.NSEC
-        if name != signed.apex and rdtype in types:
-            yield Question(name=name.to_text(), rdtype=dns.rdatatype.to_text(rdtype))
-            left -= 1
-        if not left:
-            return
+    """The last delegations with a DS set: the records there that any cache has."""
+    signed_cuts = (
+        name
+        for name in reversed(signed.authoritative)
+        if name in signed.cuts and signed.zone.get_rdataset(name, dns.rdatatype.DS) is not None
+    )
+    for name in itertools.islice(signed_cuts, _AT_THE_END):
+        yield Question(name=name.to_text(), rdtype="DS")

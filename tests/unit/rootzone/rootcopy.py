@@ -72,7 +72,7 @@ class Stage:
             file=self.file,
             is_out=self._is_out,
             check=lambda file: (Command(argv=(*checker.argv, str(file)), limit=10.0), ""),
-            reload=self.program("reload", reload),
+            reload=self.program("reload", reload).run,
             address="127.0.0.1" if port else None,
             port=port or 53,
         )
