@@ -19,10 +19,9 @@ from typing import Final
 from steering.errors import FAILED, CommandError
 from steering.model import WallTime
 from steering.observe.zone.facts import Copy, Shown, newer
-from steering.observe.zone.messages import HEAD, copy_from
+from steering.observe.zone.messages import read_head
 from steering.system.files import (
     make_directory,
-    open_regular,
     read_regular,
     sync_directory,
     write_atomically,
@@ -33,7 +32,6 @@ ROOT: Final = "."
 FOLDER: Final = "rootzone"
 """Below `state`."""
 _FILE: Final = "root.zone"
-_LONGEST_HEAD: Final = 1 << 16
 _LARGEST_NOTE: Final = 1 << 20
 _MODE: Final = 0o755
 
@@ -85,7 +83,7 @@ class Kept:
 
     def copy(self) -> Copy | None:
         """The copy, by the first line of its file; None: there is none, or it can't be read."""
-        return read_copy(self.file)
+        return read_head(self.file)
 
     def floor(self) -> int | None:
         """The newest serial that was ever taken; None: none was."""
@@ -148,21 +146,8 @@ class Kept:
         write_atomically(self._note, json.dumps(asdict(now)), durable=True)
 
 
-def read_copy(file: Path) -> Copy | None:
-    """What the first line of a file of ours says; None: it is no such file."""
-    try:
-        with open_regular(file) as opened:
-            line, end, _ = opened.read(_LONGEST_HEAD).partition(b"\n")
-        text = line.decode("ascii")
-        if not end or not text.startswith(HEAD):
-            return None
-        return copy_from(json.loads(text.removeprefix(HEAD)))
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
 def _serial(file: Path) -> int | None:
-    copy = read_copy(file)
+    copy = read_head(file)
     return None if copy is None else copy.facts.serial
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +23,12 @@ from steering.observe.zone.facts import (
     Source,
     ZoneFacts,
 )
+from steering.system.files import open_regular
 
 HEAD: Final = "; steering "
 """Begins the first line of a file of ours; the rest of the line is the packed copy."""
+
+_LONGEST_HEAD: Final = 1 << 16
 
 Result = ZoneFacts | Fetched | Failed
 """What the child says at its end."""
@@ -95,6 +99,19 @@ def copy_from(made: Mapping[str, Any]) -> Copy:
         source=str(made["source"]),
         verified=float(made["verified"]),
     )
+
+
+def read_head(file: Path) -> Copy | None:
+    """What the first line of a file of ours says; None: it is no such file, or not readable."""
+    try:
+        with open_regular(file) as opened:
+            line, end, _ = opened.read(_LONGEST_HEAD).partition(b"\n")
+        text = line.decode("ascii")
+        if not end or not text.startswith(HEAD):
+            return None
+        return copy_from(json.loads(text.removeprefix(HEAD)))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def result_from(made: Mapping[str, Any]) -> Result:

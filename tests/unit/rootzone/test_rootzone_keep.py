@@ -17,8 +17,9 @@ from wholezone import WholeZone
 
 from steering.errors import CommandError
 from steering.observe.zone.facts import Source
+from steering.observe.zone.messages import read_head
 from steering.rootzone.fetch import Outcome, Result, fetch
-from steering.rootzone.keep import Kept, read_copy
+from steering.rootzone.keep import Kept
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def ask(stage: Stage, *sources: Source, again: bool = False) -> Result:
 def test_the_copy_before_is_kept_beside_the_new_one(stage: Stage) -> None:
     stage.have(SERIAL)
     stage.have(SERIAL + 1)
-    copy, before = stage.kept.copy(), read_copy(stage.kept.previous)
+    copy, before = stage.kept.copy(), read_head(stage.kept.previous)
     assert copy is not None
     assert before is not None
     assert (copy.facts.serial, before.facts.serial) == (SERIAL + 1, SERIAL)
@@ -158,9 +159,9 @@ def test_two_processes_do_not_work_at_once(stage: Stage) -> None:
 def test_a_file_of_others_is_no_copy(tmp_path: Path, text: str) -> None:
     file = tmp_path / "root.zone"
     file.write_text(text)
-    assert read_copy(file) is None
-    assert read_copy(tmp_path / "missing") is None
-    assert read_copy(tmp_path) is None
+    assert read_head(file) is None
+    assert read_head(tmp_path / "missing") is None
+    assert read_head(tmp_path) is None
 
 
 @pytest.mark.parametrize(
