@@ -34,6 +34,7 @@ from steering.config.policy import (
     Together,
 )
 from steering.config.problems import ConfigError, Problem
+from steering.config.resolvers import Flush
 from steering.config.site import NextHop, Return, Site
 from steering.config.validate import check
 from steering.config.zone_copy import CopyOf, ZoneCopy
@@ -48,6 +49,7 @@ __all__ = [
     "CopyOf",
     "Counted",
     "Fingerprint",
+    "Flush",
     "Journal",
     "Kernel",
     "Listen",

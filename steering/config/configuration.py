@@ -23,6 +23,7 @@ from steering.config.address_types import (
 )
 from steering.config.base import DISTINCT, SOME, FieldError, OrOff, Section
 from steering.config.bgp import Bgp
+from steering.config.resolvers import Flush
 from steering.config.rootzone import RootZone
 from steering.config.site import Site
 from steering.config.sources import ResolverSources
@@ -335,6 +336,11 @@ class Config(Section):
     act: Act = Field(default=Act(), description="How steers are carried out.")
     rootzone: Annotated[RootZone | None, OrOff()] = Field(
         default=None, description="A good copy of the root zone, kept for resolvers; `off` for none."
+    )
+    flush: Annotated[Flush | None, OrOff()] = Field(
+        default=None,
+        description="Which resolvers of this host forget what keeps their clients failing, after a"
+        " move and after the return; `off` for none.",
     )
     status: Endpoint = Field(
         default=Listen(host="127.0.0.1", port=9353),

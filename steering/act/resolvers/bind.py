@@ -39,13 +39,15 @@ class Bind(ByInclude):
             return True if gone or "not loaded" in str(error) else None
         return False
 
+    def remembers(self, moved: Moved) -> bool:
+        """Only where keys were bogus (`Driver`)."""
+        return Fault.KEYS in moved.faults
+
     async def flush(self, moved: Moved) -> Result:
-        """Forgets all below these zones, only where their keys were bogus (`Driver`)."""
+        """Forgets all below these zones (`Driver`)."""
         return await result(self._flush(moved))
 
     async def _flush(self, moved: Moved) -> str:
-        if Fault.KEYS not in moved.faults:
-            return "nothing to flush: it remembers no failure that lasts, but of keys"
         for zone in moved.zones:
             await self._control.run("flushtree", zone)
         return f"flushtree: {', '.join(moved.zones)}"

@@ -49,6 +49,11 @@ class Moved:
     """The addresses among those moved that gave no answers."""
     faults: frozenset[Fault]
 
+    @property
+    def bogus(self) -> bool:
+        """Whether there were bogus answers, of whatever records."""
+        return bool(self.faults & {Fault.BOGUS, Fault.KEYS})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -77,12 +82,11 @@ class Driver(Protocol):
     async def is_out(self, zone: str) -> bool | None:
         """Whether it runs without a copy of the zone, by its own word; None: it can't be known."""
 
-    async def flush(self, moved: Moved) -> Result:
-        """Has it forget what keeps its clients failing after a move, and nothing else.
+    def remembers(self, moved: Moved) -> bool:
+        """Whether it remembers something after such faults that keeps its clients failing."""
 
-        Where this resolver remembers nothing that lasts after such faults, nothing is done, and the
-        result says so.
-        """
+    async def flush(self, moved: Moved) -> Result:
+        """Has it forget that, and nothing else."""
 
 
 class NotDoneError(Exception):

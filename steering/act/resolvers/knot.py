@@ -78,10 +78,13 @@ class Knot(ByInclude):
                 return None
         return out
 
+    def remembers(self, moved: Moved) -> bool:  # noqa: ARG002
+        """It never does (`Driver`)."""
+        return False
+
     async def flush(self, moved: Moved) -> Result:  # noqa: ARG002
         """There is nothing to do (`Driver`)."""
-        said = "nothing to flush: it remembers no failure that lasts"
-        return Result(done=True, said=said, seconds=0.0)
+        return Result(done=True, said="nothing to flush", seconds=0.0)
 
     async def _all(self, statements: str) -> str:
         """Has every instance do it, also after one that does not. Raises NotDoneError."""

@@ -3,7 +3,8 @@
 Measured with 4.8. The operator's Lua file runs the dedicated one by `dofile`. A Lua configuration
 that does not run is refused and the one before stays in force, but at a start it is fatal. What
 zoneToCache has put into the cache stays there until `wipe-cache`; so do bogus answers, for
-`max-cache-bogus-ttl`, an hour.
+`max-cache-bogus-ttl`, an hour. Whether there is a zone to be put into the cache is looked at once a
+minute, so a copy that was put back is in use a minute later.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection
 
 from steering.act.resolvers.by_include import ByInclude
 from steering.act.resolvers.command import Command
-from steering.act.resolvers.driver import Fault, Kind, Moved, Result, result
+from steering.act.resolvers.driver import Kind, Moved, Result, result
 from steering.act.resolvers.include import Include
 
 
@@ -38,14 +39,13 @@ class PowerDns(ByInclude):
         """It does not say."""
         return None
 
+    def remembers(self, moved: Moved) -> bool:
+        """Where anything was bogus (`Driver`)."""
+        return moved.bogus
+
     async def flush(self, moved: Moved) -> Result:
         """Forgets all at and below these zones (`Driver`)."""
-        return await result(self._flush(moved))
-
-    async def _flush(self, moved: Moved) -> str:
-        if not moved.faults & {Fault.BOGUS, Fault.KEYS}:
-            return "nothing to flush"
-        return await self._wipe(moved.zones)
+        return await result(self._wipe(moved.zones))
 
     async def _wipe(self, zones: Collection[str]) -> str:
         return "wipe-cache: " + await self._control.run("wipe-cache", *(f"{z}$" for z in zones))

@@ -82,6 +82,7 @@ FULL: Mapping[str, Json] = {
                 "next_hop": {"pao": {"ipv4": "10.255.1.3"}},
             },
         },
+        "flush": {"unbound": {}, "bind": {}, "pdns-recursor": {}},
     },
     "policy": {
         "upstream": "gtld",

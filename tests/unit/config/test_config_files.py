@@ -38,6 +38,7 @@ OTHER_BLOCKS: frozenset[tuple[str, str]] = frozenset(
             "policies/README.md",
             "# yaml-language-server: $schema=../docs/reference/policy.schema.json",
         ),
+        ("docs/operations.md", "flush:                      # off if left out"),
     }
 )
 """YAML blocks of the docs that are no file: page and first line."""
