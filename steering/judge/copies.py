@@ -184,8 +184,23 @@ class _Judging:
         looks are `interval` apart.
         """
         since = self.copy.behind
-        longest = (self.limits.refresh or self.real.refresh) + self.limits.interval
-        return since is not None and self.at.now - since > longest
+        return since is not None and self.at.now - since > self.between
+
+    @property
+    def between(self) -> Seconds:
+        """The longest time from one look of the resolver at its source to our look after it."""
+        return (self.limits.refresh or self.real.refresh) + self.limits.interval
+
+    @property
+    def lease(self) -> Seconds | None:
+        """How long the copy may be used after it was last proven new; None: not known.
+
+        A resolver counts SOA expire from its own look at its source, and fails its clients then if
+        it falls back to nothing. That look may have been so much earlier than ours.
+        """
+        expire = self.copy.expire
+        lease = None if expire is None else max(expire - self.between, expire / 2)
+        return min(filter(None, (lease, self.limits.max_age)), default=None)
 
     def failing(self) -> dict[str, Any]:
         """Which names fail because of the copy, and for how many looks."""
@@ -204,8 +219,7 @@ class _Judging:
         """Why the copy should be out, and how long it may stay."""
         copy, limits, reasons = self.copy, self.limits, list[str]()
         age, lefts = copy.age(self.at.now), list[Seconds]()
-        longest = min(filter(None, (copy.expire, limits.max_age)), default=None)
-        if longest is not None:
+        if (longest := self.lease) is not None:
             lefts.append(longest - age)
             if age >= longest and self._overtaken():
                 was = "was last proven new" if copy.proven is not None else "was never proven new,"
