@@ -47,13 +47,13 @@ class CopiesFile:
         try:
             async with asyncio.timeout(WITHIN):
                 data = await aside(functools.partial(read_regular, self._file, _LARGEST))
-            return self._known(json.loads(data))
+            return parsed(data, self._boot)
         except FileNotFoundError:
             pass
         except OSError as error:  # also where it was not read in time
             why = error.strerror or "not read in time"
             self.problem = f"{self._file} can't be read: {why}: {_LOST}"
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+        except ValueError as error:
             self.problem = f"{self._file} is damaged ({str(error)[:200]}): {_LOST}"
         return {}
 
@@ -92,27 +92,33 @@ class CopiesFile:
             allow_nan=False,
         )
 
-    def _known(self, data: object) -> Known:
-        """Raises ValueError, TypeError or LookupError where it is not what `write` writes."""
-        match data:
-            case {
-                "version": 1,
-                "boot": str(boot),
-                "monotonic": then,
-                "wall": wall,
-                "copies": every,
-            }:
-                pass
-            case _:
-                raise ValueError("not of this version")
-        same = boot == self._boot
-        # Within one run of the host an instant means the same to every process.
-        passed = max(0.0, time.time() - float(wall))
-        shift = 0.0 if same else time.monotonic() - float(then) - passed
-        return {
-            (str(one["copy"]), str(one["resolver"])): _unpacked(one, shift, same=same)
-            for one in every
-        }
+
+def parsed(data: bytes, boot: str) -> Known:
+    """What is in the file, at this run of the host. Raises ValueError: `write` did not write it."""
+    try:
+        return _known(json.loads(data), boot)
+    except (TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def _known(data: object, boot: str) -> Known:
+    match data:
+        case {
+            "version": 1,
+            "boot": str(then_boot),
+            "monotonic": then,
+            "wall": wall,
+            "copies": all_,
+        }:
+            same = boot == then_boot
+        case _:
+            raise ValueError("not of this version")
+    # Within one run of the host an instant means the same to every process.
+    passed = max(0.0, time.time() - _finite(wall))
+    shift = 0.0 if same else time.monotonic() - _finite(then) - passed
+    return {
+        (str(one["copy"]), str(one["resolver"])): _unpacked(one, shift, same=same) for one in all_
+    }
 
 
 def _packed(copy: Copy, course: Course) -> Mapping[str, object]:
@@ -145,16 +151,16 @@ def _unpacked(one: Mapping[str, Any], shift: Seconds, *, same: bool) -> tuple[Co
     """Raises ValueError, TypeError or LookupError."""
 
     def instant(key: str) -> Instant | None:
-        return None if one[key] is None else float(one[key]) + shift
+        return None if one[key] is None else _finite(one[key]) + shift
 
     copy = Copy(
         health=Health[str(one["health"]).upper()],
         because=str(one["because"]),
         proven=instant("proven"),
-        watched=float(one["watched"]) + shift,
+        watched=_finite(one["watched"]) + shift,
         # By wall time nothing is overdue: it is seen anew.
         behind=instant("behind") if same else None,
-        expire=None if one["expire"] is None else float(one["expire"]),
+        expire=None if one["expire"] is None else _finite(one["expire"]),
     )
     course = Course(
         phase=Phase(one["phase"]),
@@ -171,6 +177,13 @@ def _unpacked(one: Mapping[str, Any], shift: Seconds, *, same: bool) -> tuple[Co
         not_before=instant("not_before") or NEVER,
     )
     return copy, course
+
+
+def _finite(value: Any) -> float:  # noqa: ANN401
+    """Raises ValueError, TypeError or ArithmeticError where it is no finite number."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{number} is no time")
+    return number
 
 
 def _number(value: object) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from steering.format import duration
+from steering.format import duration, from_now
 from steering.report.terminal import WIDTH, table, wrapped
 
 Answer = Mapping[str, Any]
@@ -60,9 +60,11 @@ def _behind(answer: Answer, columns: int) -> Iterator[str]:
 
 
 def _length(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    return f"-{duration(-seconds)}" if seconds < 0 else duration(seconds)
+    return "-" if seconds is None else duration(seconds)
+
+
+def _when(left: float | None) -> str:
+    return "at an unknown time" if left is None else from_now(left)
 
 
 def named(answer: Answer, name: str) -> list[Answer]:
@@ -91,14 +93,14 @@ def copy_text(one: Answer, columns: int = WIDTH) -> str:
     behind = f", behind for {_length(one['behind_s'])}" if one["behind_s"] is not None else ""
     lines += wrapped(f"   serial {one['serial']}, last proven new {proven}{behind}", columns)
     lines += wrapped(
-        f"   first signature ends in {_length(one['signature_remaining_s'])}; SOA expire "
-        f"{_length(one['expire_s'])}; has to be out in {_length(one['left_s'])}",
+        f"   the first of its signatures ends {_when(one['signature_remaining_s'])}; SOA expire "
+        f"{_length(one['expire_s'])}; it has to be out {_when(one['left_s'])}",
         columns,
     )
     answers = "answer" if servers["answer"] else "do not answer well"
     lines += wrapped(
-        f"   the zone's own servers {answers}: serial {servers['serial']}, signatures end in "
-        f"{_length(servers['signature_remaining_s'])}",
+        f"   the zone's own servers {answers}: serial {servers['serial']}, signatures end "
+        f"{_when(servers['signature_remaining_s'])}",
         columns,
     )
     if servers["doubt"]:

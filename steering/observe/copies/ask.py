@@ -72,13 +72,14 @@ async def ask(
         query_id = system_random().getrandbits(16)
         reply = await send_query(body, query_id, address, time_limit=TIMEOUT, port=port)
         if reply.wire is not None:
-            return _read(reply.wire, query_id, zone)
+            return read(reply.wire, query_id, zone)
         if reply.ours:
             break
     return reply.detail
 
 
-def _read(wire: bytes, query_id: int, zone: str) -> Answer | str:
+def read(wire: bytes, query_id: int, zone: str) -> Answer | str:
+    """What the bytes of an answer show, or why they show nothing. Bytes never make it raise."""
     with HERE.reading(Where.COPIES, wire):
         message = decode(wire)
         if isinstance(message, Classified):
