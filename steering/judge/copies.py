@@ -274,7 +274,7 @@ class _Judging:
             return f"its file is refused: {file.refused}"
         if file is not None and file.foreign and not taken(file, self.look):
             types = ", ".join(file.foreign)
-            return f"its file has types that the resolver may not load: {types}"
+            return f"its file has what the resolver may not understand: {types}"
         if self.short:
             alike = "" if self.fresh_elsewhere else ", and the zone's servers show none that is new"
             return self._ends() + alike

@@ -92,76 +92,99 @@ def zones(state: State, each: Sequence[CopyStatus]) -> Json:
     """Zone -> over each path the newest serial, its age, the least life of its signatures and who
     is behind; and the same of each copy of it.
     """
+    shown, upstreams = _shown(state)
     found: dict[str, Json] = {}
-    for settings in state.index.settings.values():
-        for zone in settings.policy.zones:
-            found.setdefault(zone, {"paths": {}, "copies": {}})
-    for one in each:
-        found.setdefault(one.zone, {"paths": {}, "copies": {}})
-    for zone, made in found.items():
-        shown = _shown(state, zone)
-        newest = _newest(serial for serials in shown.values() for serial in serials.values())
-        made["newest"] = newest
-        made["paths"] = {
-            path: _path(state, zone, path, serials, newest) for path, serials in shown.items()
+    for zone in (*shown, *(one.zone for one in each if one.zone not in shown)):
+        over = shown.get(zone, {})
+        newest = _newest(serial for serials in over.values() for serial in serials.values())
+        first = _first_seen(state, zone, upstreams.get(zone, frozenset()))
+        found[zone] = {
+            "newest": newest,
+            "paths": {
+                path: _path(state, zone, path, _Serials(serials, newest, first))
+                for path, serials in over.items()
+            },
+            "copies": {
+                one.name: _beside(one, state, newest, first) for one in each if one.zone == zone
+            },
         }
-        made["copies"] = {one.name: _beside(one, state, newest) for one in each if one.zone == zone}
     return dict(found)
 
 
-def _shown(state: State, zone: str) -> Mapping[str, Mapping[str, int]]:
-    """Path -> address -> the serial that it shows."""
-    made: dict[str, dict[str, int]] = {}
+@dataclass(frozen=True, slots=True)
+class _Serials:
+    """What one path shows of a zone."""
+
+    shown: Mapping[str, int]
+    """Address -> serial."""
+    newest: int | None
+    """Over all paths."""
+    first: Mapping[int, Instant]
+    """Serial -> when it was first seen, over any path."""
+
+
+def _shown(
+    state: State,
+) -> tuple[Mapping[str, Mapping[str, Mapping[str, int]]], Mapping[str, frozenset[str]]]:
+    """Zone -> path -> address -> the serial that it shows; and zone -> the upstreams that have it.
+
+    In one pass over all addresses: there may be ten thousand, of a thousand zones.
+    """
+    shown: dict[str, dict[str, dict[str, int]]] = {}
+    upstreams: dict[str, frozenset[str]] = {}
     for settings in state.index.settings.values():
-        if zone not in settings.policy.zones:
-            continue
+        for zone in settings.policy.zones:
+            shown.setdefault(zone, {})
+            upstreams[zone] = upstreams.get(zone, frozenset()) | {settings.upstream}
         for path in state.index.paths:
-            copy = state.ledger.path(settings.address, path).copies.get(zone)
-            if copy is not None and copy.serial is not None:
-                made.setdefault(path, {})[settings.address] = copy.serial
-    return made
+            for zone, copy in state.ledger.path(settings.address, path).copies.items():
+                if copy.serial is not None and zone in shown:
+                    shown[zone].setdefault(path, {})[settings.address] = copy.serial
+    return shown, upstreams
 
 
-def _path(
-    state: State, zone: str, path: str, serials: Mapping[str, int], newest: int | None
-) -> Json:
-    mine = _newest(iter(serials.values()))
-    behind = [a for a, serial in serials.items() if newest is not None and newer(newest, serial)]
+def _first_seen(state: State, zone: str, upstreams: frozenset[str]) -> Mapping[int, Instant]:
+    found: dict[int, Instant] = {}
+    for upstream in upstreams:
+        for serial, at in state.ledger.zone(upstream, zone).serials:
+            found[serial] = min(at, found.get(serial, at))
+    return found
+
+
+def _age(state: State, serials: Mapping[int, Instant], serial: int | None) -> float | None:
+    """Since when a serial is known of, over any path."""
+    at = None if serial is None else serials.get(serial)
+    return None if at is None else state.now - at
+
+
+def _path(state: State, zone: str, path: str, serials: _Serials) -> Json:
+    mine, newest = _newest(iter(serials.shown.values())), serials.newest
+    behind = [a for a, one in serials.shown.items() if newest is not None and newer(newest, one)]
     lives = [
         life
-        for address in serials
+        for address in serials.shown
         if (copy := state.ledger.path(address, path).copies.get(zone)) is not None
         and (life := copy.soonest.life(state.ledger.windows, state.wall)) is not None
     ]
     return {
         "serial": mine,
-        "age_s": _seconds(_age(state, zone, mine)),
+        "age_s": _seconds(_age(state, serials.first, mine)),
         "signature_remaining_s": _seconds(min(lives, default=None)),
         "behind": len(behind),
         "behind_addresses": behind[:MOST_BEHIND],
     }
 
 
-def _age(state: State, zone: str, serial: int | None) -> float | None:
-    """Since when a serial is known of, over any path."""
-    upstreams = {s.upstream for s in state.index.settings.values() if zone in s.policy.zones}
-    first = [
-        at
-        for upstream in upstreams
-        for known, at in state.ledger.zone(upstream, zone).serials
-        if known == serial
-    ]
-    return state.now - min(first) if first else None
-
-
-def _beside(one: CopyStatus, state: State, newest: int | None) -> Json:
-    shown = one.copy.shown
+def _beside(
+    one: CopyStatus, state: State, newest: int | None, first: Mapping[int, Instant]
+) -> Json:
+    shown, proven = one.copy.shown, one.copy.proven
     serial = shown.serial if shown is not None else None
     known = newest if newest is not None else one.real.serial
     return {
         "serial": serial,
-        "age_s": _seconds(_age(state, one.zone, serial)),
-        "proven_new_s": _seconds(None if one.copy.proven is None else state.now - one.copy.proven),
+        "age_s": _seconds(_age(state, first, serial)),
+        "proven_new_s": _seconds(None if proven is None else state.now - proven),
         "signature_remaining_s": _life(shown.expires if shown is not None else None, state.wall),
         "behind": serial is not None and known is not None and newer(known, serial),
         "phase": str(one.course.phase),

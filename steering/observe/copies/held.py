@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
+import time
 from pathlib import Path
 from typing import Final
 
 from steering.copies import FileShown, Shown
-from steering.model import Seconds, WallTime
+from steering.model import Instant, Seconds, WallTime
 from steering.observe.copies.ask import Answer, ask
 from steering.observe.dnssec.anchors import Anchor, Anchors
 from steering.observe.dnssec.keys.key_store import KeyStore
@@ -15,6 +16,10 @@ from steering.observe.zone.child import examine
 from steering.observe.zone.facts import Failed, Fault, ZoneFacts
 from steering.system.side_thread import aside
 
+ALGORITHMS: Final = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
+"""What the four resolvers of Debian 12 validate (RFC 8624 3.1)."""
+AGAIN: Final[Seconds] = 600.0
+"""After so long a refused file is verified again: this host's clock may have been why."""
 STAT_WITHIN: Final[Seconds] = 5.0
 
 
@@ -65,33 +70,51 @@ class CopyFile:
         self._file, self._zone = file, zone
         self._seen: tuple[int, int, int] | None = None
         self._known: FileShown | None = None
+        self._at: Instant = 0.0
+        """When it was verified."""
+        self._waiting = False
+        """The file system has not answered yet."""
         self.trouble = ""
         """Why nothing is known of it; empty: something is."""
 
     async def look(self, keys: KeyStore, wall: WallTime) -> FileShown | None:
         """What it amounts to; None: nothing is known of it, for a reason of this host."""
+        if self._waiting:
+            return None
         try:
-            seen = await aside(self._stat)
+            async with asyncio.timeout(STAT_WITHIN):
+                seen = await aside(self._stat)
+        except TimeoutError:
+            self.trouble = f"{self._file}: its file system does not answer"
+            return None
         except OSError as error:
             self._seen, self.trouble = None, ""
             self._known = FileShown(refused=f"{self._file}: {error.strerror or error}")
             return self._known
-        if seen == self._seen:
+        refused = self._known is not None and bool(self._known.refused)
+        if seen == self._seen and not (refused and time.monotonic() - self._at > AGAIN):
             return self._known
         anchors = anchors_for(self._zone, keys)
         if self._zone not in anchors:
             self.trouble = f"{self._file}: no keys of {self._zone} to verify it with"
             return None
-        facts = await examine(self._file, self._zone, anchors, wall, digest_required=False)
+        # The root has had ZONEMD since 2023 (RFC 8976); other zones may have none.
+        facts = await examine(
+            self._file, self._zone, anchors, wall, digest_required=self._zone == "."
+        )
         if isinstance(facts, Failed) and facts.fault is Fault.HOST:
             self.trouble = f"{self._file}: {facts.because}"
             return None
-        self._seen, self.trouble = seen, ""
+        self._seen, self._at, self.trouble = seen, time.monotonic(), ""
         self._known = _file_shown(facts)
         return self._known
 
     def _stat(self) -> tuple[int, int, int]:
-        found = os.stat(self._file)  # noqa: PTH116 - by the name that is configured
+        self._waiting = True
+        try:
+            found = self._file.stat()
+        finally:
+            self._waiting = False
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
@@ -99,8 +122,11 @@ def _file_shown(facts: ZoneFacts | Failed) -> FileShown:
     if isinstance(facts, Failed):
         return FileShown(refused=facts.because)
     shown = Shown(serial=facts.serial, expires=facts.expires, expire=facts.expire)
+    unknown = [f"algorithm {number}" for number in facts.algorithms if number not in ALGORITHMS]
     return FileShown(
-        shown=shown, refused="; ".join(facts.problems[:2]), foreign=facts.unknown_types[:8]
+        shown=shown,
+        refused="; ".join(facts.problems[:2]),
+        foreign=(*facts.unknown_types[:8], *unknown[:8]),
     )
 
 

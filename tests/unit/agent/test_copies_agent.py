@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 
+from steering.act.resolvers.command import Command
 from steering.act.resolvers.driver import Kind, Result
 from steering.agent import copies as watching
 from steering.agent.copies import Around, Copies
@@ -203,12 +204,12 @@ def test_a_hung_control_channel_is_an_alarm_and_the_command_helps(
     site.hangs = True
     site.copies = (policy(command=["/bin/out"], restore=["/bin/back"]),)
 
-    async def run(command: watching.Command) -> str:
+    async def run(command: Command) -> str:
         site.calls.append(command.argv[0])
         site.out = command.argv[0] == "/bin/out"
         return ""
 
-    monkeypatch.setattr(watching.Command, "run", run)
+    monkeypatch.setattr(Command, "run", run)
     copies = play(site, lambda c: phase(c) == "out")
     assert site.calls == ["take_out .", "/bin/out"]
     assert "driver: no end within 5 s" in copies.problems()["copy_stuck"]

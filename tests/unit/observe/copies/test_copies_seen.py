@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -317,5 +318,36 @@ def test_a_file_is_verified_when_it_changes_and_not_otherwise(
         assert shown is not None
         assert (shown.shown, shown.refused, file.trouble) == (None, "cut in line 7", "")
         assert seen == ["one", "another", "another"]
+        await file.look(keys, NOW)
+        assert len(seen) == 3
+        monkeypatch.setattr(holding, "AGAIN", -1.0)  # this host's clock may have been why
+        results.append(results[0])
+        shown = await file.look(keys, NOW)
+        assert shown is not None
+        assert shown.refused == ""
+
+    run(answering(zone), story)
+
+
+def test_a_file_system_that_hangs_holds_nothing_up_and_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone, over, asked = root(), threading.Event(), list[Path]()
+
+    class Hanging(type(tmp_path)):  # type: ignore[misc]
+        def stat(self, **_: object) -> None:
+            asked.append(self)
+            over.wait(20.0)
+
+    monkeypatch.setattr(holding, "STAT_WITHIN", 0.05)
+
+    async def story(port: int) -> None:
+        keys = await keys_of(zone, port)
+        file = CopyFile(Hanging(tmp_path), ".")
+        for _ in range(3):
+            assert await file.look(keys, NOW) is None
+        assert "does not answer" in file.trouble
+        assert len(asked) == 1
+        over.set()
 
     run(answering(zone), story)
