@@ -139,9 +139,9 @@ def _wrong(answer: dns.message.Message, name: str) -> str:
         return dns.rcode.to_text(answer.rcode())
     if wanted == dns.rcode.NOERROR and not answer.answer:
         return "no records"
-    now = time.time()
+    before = time.time() - 1.0  # the second in which a signature ends belongs to it
     for rrset in (*answer.answer, *answer.authority):
-        if rrset.rdtype == dns.rdatatype.RRSIG and any(sig.expiration < now for sig in rrset):
+        if rrset.rdtype == dns.rdatatype.RRSIG and any(sig.expiration < before for sig in rrset):
             return "expired signature"
     return ""
 

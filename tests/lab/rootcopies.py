@@ -22,7 +22,7 @@ import pytest
 from steering.lab.network.topology import EDGE, Topology
 from steering.lab.servers import rootzone
 from steering.lab.servers.copies import PROGRAMS, Copying
-from steering.lab.servers.distributor import Distributor
+from steering.lab.servers.file_servers import FileServer, Knot, Nsd
 from steering.lab.servers.rootzone import Root
 from steering.lab.servers.zone import Keys
 from steering.model import WallTime
@@ -45,8 +45,8 @@ class RootCopies:
     world: Topology
     root: Root
     keys: Keys
-    reals: list[Distributor] = field(default_factory=list)
-    distributor: Distributor = field(init=False)
+    reals: list[FileServer] = field(default_factory=list)
+    distributor: FileServer = field(init=False)
     resolvers: list[Copying] = field(default_factory=list)
 
     def make(self, **changes: object) -> str:
@@ -96,8 +96,8 @@ def root_copies(**first: Any) -> Iterator[RootCopies]:  # noqa: ANN401
         world.ip_batch(EDGE, [f"addr add {a}/32 dev lo" for a in (*RESOLVERS, DISTRIBUTOR)])
         root = Root(serial=2_023_092_100, servers=SERVERS, **first)
         scene = RootCopies(world, root, Keys.fresh())
-        scene.reals = [Distributor(world, p.auth, world.addresses) for p in world.paths.values()]
-        scene.distributor = Distributor(world, EDGE, [DISTRIBUTOR])
+        scene.reals = [Nsd(world, p.auth, world.addresses) for p in world.paths.values()]
+        scene.distributor = Knot(world, EDGE, [DISTRIBUTOR])
         zone = scene.file.read_text()
         scene.publish(zone)
         scene.distributor.give_and_wait(zone, root.serial)

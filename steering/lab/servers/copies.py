@@ -219,7 +219,7 @@ class Bind(Copying):
             "rndc.conf": f"{key}options {{ default-key lab; }};\n",
             "named.conf": f"""{key}options {{
  directory "{self.work}"; managed-keys-directory "{self.work}";
- pid-file none; session-keyfile none; lock-file none;
+ pid-file "pid"; session-keyfile none; lock-file none;
  listen-on {{ {self.address}; }}; listen-on-v6 {{ none; }};
  recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};
  dnssec-validation yes; synth-from-dnssec no; servfail-ttl 0; notify no;
@@ -356,6 +356,7 @@ PROGRAMS: Final = {
     "pdns_recursor": "pdns-recursor",
     "kresd": "knot-resolver",
     "nsd": "nsd",
+    "knotd": "knot",
     "ldns-signzone": "ldnsutils",
 }
 """What the labs need, and the Debian packages that have it."""
