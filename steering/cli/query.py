@@ -59,9 +59,13 @@ def explain(options: argparse.Namespace) -> int:
 
 def _explain_copy(options: argparse.Namespace) -> int:
     """Print what is known of the copies of this name."""
-    from steering.config import load
+    from steering.config import ConfigError, load
 
-    setup, name = load(options.config), options.address
+    name = options.address
+    try:
+        setup = load(options.config)
+    except ConfigError:
+        raise CommandError(WRONG_INPUT, f"{name!r} is not an address") from None
     if name.partition("/")[0] not in {copy.zone_copy for copy in setup.copies}:
         message = f"{name!r} is not an address, and no zone_copy of the policies has this name"
         raise CommandError(WRONG_INPUT, message)

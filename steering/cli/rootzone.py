@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 import time
@@ -77,6 +76,8 @@ def rootzone(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace, setup: Setup, kept: Kept, anchors: Anchors) -> int:
+    import asyncio
+
     from steering.config.rootzone import SOURCES
     from steering.observe.zone.facts import Source
     from steering.rootzone.fetch import fetch
@@ -106,6 +107,8 @@ def _fetch(options: argparse.Namespace, setup: Setup, kept: Kept, anchors: Ancho
 
 
 def _verify(options: argparse.Namespace, _: Setup, kept: Kept, anchors: Anchors) -> int:
+    import asyncio
+
     from steering.observe.zone.child import examine
     from steering.observe.zone.facts import Failed, Fault
     from steering.rootzone.status import facts_data, facts_lines
@@ -137,6 +140,8 @@ def _zone(text: str) -> str:
 
 
 def _publish(options: argparse.Namespace, setup: Setup, kept: Kept, anchors: Anchors) -> int:
+    import asyncio
+
     from steering.observe.nonce import system_random
     from steering.rootzone.publish import publish
 
