@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steering.agent.copies import Around
+from steering.agent.copies_zone import Around
 from steering.agent.runtime import Runtime
 from steering.config import Mode
 from steering.decide.state import State

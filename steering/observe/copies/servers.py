@@ -72,6 +72,38 @@ class Servers:
         wall: WallTime,
     ) -> Real:
         """What they show now. `elsewhere`: what probes saw of the zone over every path."""
+        found, _ = await asyncio.gather(
+            self._serials(keys, signatures, wall),
+            self._learn_names(keys, signatures, now, wall),
+        )
+        seen, outcomes = found
+        proven = [Proven(serial=serial, expires=answer.expires) for answer, serial in seen]
+        self._real = self._summed(proven, elsewhere, seen, outcomes)
+        return self._real
+
+    async def has(self, name: str, keys: KeyStore, signatures: Signatures, wall: WallTime) -> bool:
+        """Whether the zone has this name now: it may have been removed since it was seen."""
+        question = Question(zone=self._zone, name=name, rdtype="DS", kind=Kind.DELEGATION)
+        for address in self._next(2):
+            answer = await self._ask(address, question)
+            if isinstance(answer, Answer):
+                good = _outcome(answer, question, keys, signatures, wall) is Outcome.SECURE
+                return good and answer.rcode == "NOERROR"
+        return False
+
+    def _next(self, count: int) -> list[str]:
+        """The servers whose turn it is."""
+        if not self._addresses:
+            return []
+        count = min(count, len(self._addresses))
+        chosen = [self._addresses[(self._turn + n) % len(self._addresses)] for n in range(count)]
+        self._turn += count
+        return chosen
+
+    async def _serials(
+        self, keys: KeyStore, signatures: Signatures, wall: WallTime
+    ) -> tuple[list[tuple[Answer, int]], list[Outcome]]:
+        """The proven serials, and how all answers were classified."""
         seen, outcomes = list[tuple[Answer, int]](), list[Outcome]()
         for _ in range(2):
             for answer, outcome in await self._ask_some(keys, signatures, wall):
@@ -80,10 +112,7 @@ class Servers:
                     seen.append((answer, answer.serial))
             if seen or len(self._addresses) <= AT_ONCE:
                 break
-        await self._learn_names(keys, signatures, now, wall)
-        proven = [Proven(serial=serial, expires=answer.expires) for answer, serial in seen]
-        self._real = self._summed(proven, elsewhere, seen, outcomes)
-        return self._real
+        return seen, outcomes
 
     def _summed(
         self,
@@ -113,9 +142,7 @@ class Servers:
     async def _ask_some(
         self, keys: KeyStore, signatures: Signatures, wall: WallTime
     ) -> list[tuple[Answer, Outcome]]:
-        count = min(AT_ONCE, len(self._addresses))
-        chosen = [self._addresses[(self._turn + n) % len(self._addresses)] for n in range(count)]
-        self._turn += count
+        chosen = self._next(AT_ONCE)
         question = Question(zone=self._zone, name=self._zone, rdtype="SOA", kind=Kind.SOA)
         found = await asyncio.gather(*(self._ask(address, question) for address in chosen))
         return [

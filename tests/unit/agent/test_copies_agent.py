@@ -15,9 +15,10 @@ import pytest
 
 from steering.act.resolvers.command import Command
 from steering.act.resolvers.driver import Kind, Result
-from steering.agent import copies as watching
-from steering.agent.copies import Around, Copies
+from steering.agent import copies, copies_zone
+from steering.agent.copies import Copies
 from steering.agent.copies_file import NAME, CopiesFile
+from steering.agent.copies_zone import Around
 from steering.config import Setup, ZoneCopy
 from steering.copies import Asked, Real, Shown, Way
 from steering.judge.copies import served
@@ -108,6 +109,9 @@ class Servers:
     def names(self) -> Sequence[str]:
         return self.given
 
+    async def has(self, name: str, *_: object) -> bool:
+        return name == "there."
+
     async def look(self, _k: object, _s: object, elsewhere: Sequence[Proven], *_: float) -> Real:
         assert not elsewhere
         expires = time.time() + 12 * 86_400
@@ -129,11 +133,11 @@ def policy(**settings: object) -> ZoneCopy:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     made = Site(tmp_path, copies=(policy(),))
-    monkeypatch.setattr(watching, "SOON", 0.02)
-    monkeypatch.setattr(watching, "Servers", Servers)
-    monkeypatch.setattr(watching, "driver_of", lambda _control: made)
-    monkeypatch.setattr(watching, "by_address", made.shown)
-    monkeypatch.setattr(watching, "ask_clients", made.asked)
+    monkeypatch.setattr(copies, "SOON", 0.02)
+    monkeypatch.setattr(copies_zone, "Servers", Servers)
+    monkeypatch.setattr(copies_zone, "driver_of", lambda _control: made)
+    monkeypatch.setattr(copies_zone, "by_address", made.shown)
+    monkeypatch.setattr(copies_zone, "ask_clients", made.asked)
     return made
 
 
@@ -233,6 +237,21 @@ def test_a_copy_that_leaves_the_files_while_it_is_out_is_told(site: Site) -> Non
     site.copies = (policy(),)
     play(site, lambda c: phase(c) == "out")  # it is not forgotten
     assert site.calls == ["take_out ."]
+
+
+def test_a_name_counts_as_denied_only_where_the_zone_has_it_now(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked(*_: object) -> tuple[Asked, ...]:
+        return tuple(
+            Asked(resolver=CLIENT, name=name, rdtype="DS", way=Way.DENIED, serial=NEW)
+            for name in ("there.", "removed.")
+        )
+
+    monkeypatch.setattr(copies_zone, "ask_clients", asked)
+    copies = play(site, lambda c: bool(c.status) and c.status[0].look.asked)
+    ways = {one.name: one.way for one in copies.status[0].look.asked}
+    assert ways == {"there.": Way.DENIED, "removed.": Way.GOOD}
 
 
 def test_served_is_the_newest_that_the_resolver_itself_shows() -> None:

@@ -153,6 +153,21 @@ def test_names_are_learned_from_proven_answers_alone() -> None:
     run(server, story)
 
 
+def test_a_name_that_was_removed_since_is_no_longer_in_the_zone() -> None:
+    zone = root()
+
+    async def story(port: int) -> None:
+        keys = await keys_of(zone, port)
+        servers = Servers(".", [HERE], port=port)
+        found = [await servers.has(n, keys, Signatures(), NOW) for n in ("zw.", "www.", "gone.")]
+        assert found == [True, True, False]
+        server.respond = answering(root()).respond  # of another's keys
+        assert not await servers.has("zw.", keys, Signatures(), NOW)
+
+    server = answering(zone)
+    run(server, story)
+
+
 # --- a copy -------------------------------------------------------------------------------------
 
 
