@@ -142,9 +142,15 @@ def _problems(each: Sequence[CopyStatus]) -> Mapping[str, str]:
             if one.course.phase is Phase.OUT
         ),
         "copy_stuck": "; ".join(
-            f"{one.name}: {one.course.trouble}" for one in each if one.course.trouble
+            f"{one.name}: {one.course.trouble}{_refused(one)}" for one in each if one.course.trouble
         ),
     }
+
+
+def _refused(one: CopyStatus) -> str:
+    """What stands in the way of putting it back, where clients are served worse without it."""
+    undoing = one.course.phase is Phase.UNDOING and one.course.refused
+    return f"; it can't be put back: {one.course.refused}" if undoing else ""
 
 
 def _held(one: CopyStatus) -> str:

@@ -158,8 +158,7 @@ class _Step:
         course = replace(course, trouble=because)
         worse = {asked.resolver for asked in self.bad} - course.failed_before
         if worse and not course.refused:
-            course = paused(replace(course, phase=Phase.UNDOING, since=NEVER), self.now)
-            return course, self._put_back()
+            return replace(course, phase=Phase.UNDOING, since=NEVER), self._put_back()
         left = [each for each in self.one.remedies if each not in course.tried]
         if left and not self.leave.forbids():
             return self._take_out(course, left[0], because)
@@ -282,10 +281,12 @@ class _Step:
         return "" if self.one.copy.proven == self.now else "it does not show a new copy"
 
     def _undoing(self) -> tuple[Course, Order | None]:
-        if self.course.since == NEVER:
-            return self.course, self._put_back()
-        self.add_event("copy_back", self.course.trouble, was="out", now="in")
-        return replace(self.course, phase=Phase.IN, used=(), tried=()), None
+        course = self.course
+        if course.since == NEVER:
+            again = course if self.now < course.not_before else paused(course, self.now)
+            return again, None if again is course else self._put_back()
+        self.add_event("copy_back", course.trouble, was="out", now="in")
+        return paused(replace(course, phase=Phase.IN, used=(), tried=()), self.now), None
 
     def add_event(
         self, event: str, because: str, was: str | None = None, now: str | None = None

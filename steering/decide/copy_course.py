@@ -43,8 +43,8 @@ class Phase(enum.StrEnum):
 
     @property
     def moving(self) -> bool:
-        """Whether it is between in and out."""
-        return self in (Phase.LEAVING, Phase.RETURNING, Phase.UNDOING)
+        """Whether it is between in and out, and others wait for it."""
+        return self in (Phase.LEAVING, Phase.RETURNING)
 
 
 class Act(enum.StrEnum):
@@ -138,7 +138,7 @@ def carried_out(course: Course, order: Order, now: Instant, *, done: bool, said:
     if course.phase is Phase.RETURNING and not done:
         return later(replace(course, phase=Phase.OUT, since=now, trouble=refused), now)
     if course.phase is Phase.UNDOING and not done:
-        return replace(course, trouble=f"{course.trouble}; {refused}"[:600])
+        return paused(replace(course, refused=refused), now)
     # What was refused may have been done in part. The clients are asked once, without a wait.
     return replace(course, since=now if done else now - SETTLE, refused=refused)
 

@@ -48,6 +48,8 @@ class Resolver:
     has_file: bool = False
     """A file is renewed beside it, whatever it loads."""
     works_without: bool = True
+    returns: bool = True
+    """It can be put back."""
     at: Seconds = 0.0
     """When its copy was published."""
     out: bool = False
@@ -67,9 +69,7 @@ class World:
     answers: Callable[[Seconds], bool] = lambda _at: True
     clock: Callable[[Seconds], Seconds] = lambda _at: 0.0
     """By how much the host's clock is wrong."""
-    limits: Limits = field(
-        default_factory=lambda: Limits(margin=DAY, max_age=None, interval=60.0)
-    )
+    limits: Limits = field(default_factory=lambda: Limits(margin=DAY, max_age=None, interval=60.0))
     leave: Leave = field(default_factory=lambda: Leave(acts=True, off=False))
     now: Seconds = 0.0
     copies: dict[str, Copy] = field(default_factory=dict)
@@ -150,7 +150,8 @@ class World:
 
     def _obey(self, order: Order) -> None:
         it = self.resolvers[order.resolver]
-        hung = set(order.remedies) & it.hangs
+        hung = bool(set(order.remedies) & it.hangs)
+        hung |= order.act is Act.PUT_BACK and not it.returns
         if not hung and set(order.remedies) & it.obeys:
             it.out = order.act is Act.TAKE_OUT
             if order.act is Act.PUT_BACK:

@@ -250,6 +250,21 @@ def test_what_works_worse_without_its_copy_gets_it_back() -> None:
     assert acts.count(Act.TAKE_OUT) < 12
 
 
+def test_what_cannot_be_undone_is_tried_again_and_holds_no_other_copy_up() -> None:
+    world = World(resolvers={"cache-1": frozen_after(1), "cache-2": frozen_after(1)})
+    it = world.resolvers["cache-1"]
+    it.works_without, it.returns = False, False
+    world.run(9 * DAY)
+    assert world.courses["cache-1"].phase is Phase.UNDOING
+    assert "no answer within 5 s" in world.courses["cache-1"].refused
+    assert world.courses["cache-2"].phase is Phase.OUT
+    undone = [at for at, order in world.orders if order.act is Act.PUT_BACK]
+    assert 3 < len(undone) < 20
+    it.returns = True
+    world.run(9.5 * DAY)
+    assert not it.out
+
+
 def test_an_agent_that_does_not_act_says_what_it_would_do_once() -> None:
     world = World(resolvers={"cache-1": frozen_after(1)}, leave=Leave(acts=False, off=False))
     world.run(10 * DAY)
