@@ -335,7 +335,8 @@ class Config(Section):
     )
     act: Act = Field(default=Act(), description="How steers are carried out.")
     rootzone: Annotated[RootZone | None, OrOff()] = Field(
-        default=None, description="A good copy of the root zone, kept for resolvers; `off` for none."
+        default=None,
+        description="A good copy of the root zone, kept for resolvers; `off` for none.",
     )
     flush: Annotated[Flush | None, OrOff()] = Field(
         default=None,
