@@ -98,6 +98,8 @@ class Real:
     """When the first signature ends of the answer that lives longest."""
     refresh: Seconds = 1800.0
     """SOA refresh."""
+    expire: Seconds | None = None
+    """SOA expire."""
     answers: bool = False
     """A server answers well over the path in use: resolvers could do without a copy."""
     doubt: str = ""

@@ -91,7 +91,10 @@ def judge(copy: Copy, look: Look, real: Real, limits: Limits, at: Moment) -> Cop
     if seen is not None:
         copy = replace(copy, expire=seen.expire or copy.expire)
         if real.serial is not None:
+            proven = copy.proven
             copy = _compared(copy, seen.serial, real.serial, at.now)
+            if look.trouble:  # a silent source renews no lease, whatever serial is still shown
+                copy = replace(copy, proven=proven)
     one = _Judging(copy, look, real, limits, at)
     copy = replace(copy, **one.failing())
     one = _Judging(copy, look, real, limits, at)
@@ -198,7 +201,7 @@ class _Judging:
         A resolver counts SOA expire from its own look at its source, and fails its clients then if
         it falls back to nothing. That look may have been so much earlier than ours.
         """
-        expire = self.copy.expire
+        expire = self.copy.expire or self.real.expire
         lease = None if expire is None else max(expire - self.between, expire / 2)
         return min(filter(None, (lease, self.limits.max_age)), default=None)
 
@@ -265,7 +268,7 @@ class _Judging:
             return Signal.NOTHING, "the zone's servers show no serial to compare with"
         if copy.proven == self.at.now:
             return Signal.MENDED, f"has serial {copy.shown.serial}, as the zone's servers"
-        return Signal.NOTHING, ""
+        return Signal.NOTHING, self.look.trouble
 
     def _late(self) -> str:
         """Why the copy is stale; empty: it is not."""

@@ -125,7 +125,7 @@ class Servers:
         newest: int | None = None
         for one in every:
             newest = one.serial if newest is None or newer(one.serial, newest) else newest
-        refresh = next((a.refresh for a, serial in seen if serial == newest and a.refresh), None)
+        soa = next((a for a, serial in seen if serial == newest), None)
         dated = {Outcome.EXPIRED, Outcome.NOT_YET_VALID} & set(outcomes)
         doubt = (
             f"the signatures of all its own servers are {' or '.join(sorted(dated))}: this host's"
@@ -134,7 +134,8 @@ class Servers:
         return Real(
             serial=newest,
             expires=max((one.expires for one in every if one.expires), default=None),
-            refresh=refresh or self._real.refresh,
+            refresh=(soa and soa.refresh) or self._real.refresh,
+            expire=(soa and soa.expire) or self._real.expire,
             answers=bool(seen),
             doubt=doubt if dated and not every else "",
         )
