@@ -83,6 +83,10 @@ FULL: Mapping[str, Json] = {
             },
         },
         "flush": {"unbound": {}, "bind": {}, "pdns-recursor": {}},
+        "rootzone": {
+            "sources": ["192.0.32.132"],
+            "publish": {"cache-1": {"file": "/var/lib/unbound/root.zone"}},
+        },
     },
     "policy": {
         "upstream": "gtld",
@@ -328,22 +332,23 @@ def _loaded(tmp: Path, files: Mapping[str, Json]) -> Version:
     directory = tmp / "policies"
     directory.mkdir(exist_ok=True)
     config = {"state": str(tmp / "state"), "runtime": str(tmp / "runtime"), **files["steering"]}
+    config["rootzone"] = _of_a_kind(config["rootzone"], "publish")
     (tmp / "steering.yaml").write_text(json.dumps(config))
     (directory / "gtld.yaml").write_text(json.dumps(files["policy"]))
-    (directory / "copy.yaml").write_text(json.dumps(_of_a_kind(files["zone-copy"])))
+    (directory / "copy.yaml").write_text(json.dumps(_of_a_kind(files["zone-copy"], "resolvers")))
     (directory / "overrides.yaml").write_text(json.dumps(files["overrides"]))
     path = tmp / "steering.yaml"
     return Version.of(load(path), fingerprint(path))
 
 
-def _of_a_kind(copy: Json) -> Json:
+def _of_a_kind(section: Json, key: str) -> Json:
     """Each of its resolvers is of one kind: of that which is tried, else Unbound."""
     kinds = {"unbound", "bind", "pdns-recursor", "knot-resolver"}
-    of = copy["resolvers"]
     resolvers = {
-        name: {**one, **({} if kinds & one.keys() else {"unbound": {}})} for name, one in of.items()
+        name: {**one, **({} if kinds & one.keys() else {"unbound": {}})}
+        for name, one in section[key].items()
     }
-    return {**copy, "resolvers": resolvers}
+    return {**section, key: resolvers}
 
 
 def _fitting(key: Key, value: Json) -> dict[str, Json]:
@@ -436,7 +441,7 @@ def test_a_list_that_has_to_hold_something_is_refused_empty(
 def test_the_lists_that_have_to_hold_something_are_found() -> None:
     assert {name for _, _, name in LISTS} == {
         "resolvers", "neighbors", "families", "zones", "nameservers", "on",
-        "control", "check", "sockets", "clients", "command", "restore",
+        "control", "check", "sockets", "clients", "command", "restore", "sources",
     }  # fmt: skip
 
 
