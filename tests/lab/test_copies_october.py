@@ -180,3 +180,18 @@ def test_october_2023_with_the_control_channel_hung() -> None:
             assert story.copies()["bind"]["used"] == ["driver", "command"]
             story.until(lambda: time.time() > ends + 10.0, LIFE + 10.0)
             unseen(story)
+
+
+def test_a_copy_whose_source_is_gone_is_out_before_the_resolver_drops_it() -> None:
+    """Unbound without fallback fails its clients when its own lease ends, which began before ours:
+    with its last look at the source.
+    """
+    with root_copies(**TIMES) as scene:
+        alone = scene.resolver(Unbound, fallback=False)
+        alone.start()
+        with watched(scene, {"alone": entry(alone)}, life=3600.0) as story:
+            story.distributor_reads = False
+            scene.distributor.silence()
+            story.publish()
+            story.until(lambda: story.phases()["alone"], EXPIRE + 20.0, wanted="out")
+            unseen(story, 200)
