@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from steering.act.resolvers.command import Command
-from steering.act.resolvers.driver import Driver, NotDoneError
+from steering.act.resolvers.driver import Driver, result
 from steering.act.resolvers.unbound import Unbound
 from steering.agent.copies_file import Known
 from steering.config import CopyOf, Setup, ZoneCopy
@@ -229,16 +229,13 @@ class WatchedZone:
         zone = self.config.zone
         if remedy is Remedy.DRIVER:
             call = one.driver.take_out if act is Act.TAKE_OUT else one.driver.put_back
-            result = await call(zone)
-            return result.done, result.said
+            ended = await call(zone)
+            return ended.done, ended.said
         argv = one.config.command if act is Act.TAKE_OUT else one.config.restore
         if argv is None:
             return True, "no such command is configured any more"
-        try:
-            limit = one.config.control.time_limit
-            return True, await Command(argv=argv, limit=limit).run()
-        except NotDoneError as error:
-            return False, str(error)
+        ended = await result(Command(argv=argv, limit=one.config.control.time_limit).run())
+        return ended.done, ended.said
 
 
 async def _own(one: WatchedResolver, zone: str) -> int | None:

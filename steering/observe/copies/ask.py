@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -66,8 +67,12 @@ async def ask(
     `recursive` sets RD. `checked` asks as a client does; without it CD is set, and a resolver
     answers what it has, good or not.
     """
+    try:
+        body = query(name, rdtype)[2:-_OPTION]
+    except dns.exception.DNSException as error:  # a random label may make a long name too long
+        return str(error)
     flags = (_RD if recursive else 0) | (0 if checked else _CD)
-    body = flags.to_bytes(2) + query(name, rdtype)[2:-_OPTION] + _EXPIRE.to_bytes(2) + b"\0\0"
+    body = flags.to_bytes(2) + body + _EXPIRE.to_bytes(2) + b"\0\0"
     for _ in range(TRIES):
         query_id = system_random().getrandbits(16)
         reply = await send_query(body, query_id, address, time_limit=TIMEOUT, port=port)

@@ -21,6 +21,8 @@ from steering.agent.copies_file import NAME, CopiesFile
 from steering.agent.copies_zone import Around
 from steering.config import Setup, ZoneCopy
 from steering.copies import Asked, Real, Shown, Way
+from steering.decide import copies as deciding
+from steering.decide import copy_course
 from steering.judge.copies import served
 from steering.model import Event
 from steering.observe.copies.servers import Proven
@@ -134,6 +136,8 @@ def policy(**settings: object) -> ZoneCopy:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     made = Site(tmp_path, copies=(policy(),))
     monkeypatch.setattr(copies, "SOON", 0.02)
+    monkeypatch.setattr(deciding, "SETTLE", 0.5)
+    monkeypatch.setattr(copy_course, "SETTLE", 0.5)
     monkeypatch.setattr(copies_zone, "Servers", Servers)
     monkeypatch.setattr(copies_zone, "driver_of", lambda _control: made)
     monkeypatch.setattr(copies_zone, "by_address", made.shown)
@@ -223,6 +227,17 @@ def test_a_hung_control_channel_is_an_alarm_and_the_command_helps(
         for s in metric.samples
     }
     assert counted == {("driver", "refused"): 1.0, ("command", "done"): 1.0}
+
+
+def test_what_a_command_prints_is_one_line_of_limited_length(site: Site) -> None:
+    site.hangs = True
+    noisy = ["/bin/sh", "-c", "yes 'a line' | head -c 60000; exit 3"]
+    site.copies = (policy(command=noisy, restore=["/bin/true"]),)
+    watched = play(site, lambda c: phase(c) == "stuck")
+    text = watched.problems()["copy_stuck"]
+    assert "status 3" in text or "a line" in text
+    assert len(text) < 1000
+    assert text.isprintable()
 
 
 def test_a_copy_that_leaves_the_files_while_it_is_out_is_told(site: Site) -> None:

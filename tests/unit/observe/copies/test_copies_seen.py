@@ -231,6 +231,17 @@ def test_a_server_that_shows_no_copy_is_told_with_its_address(twist: Twist, why:
     run(answering(root(), twist), story)
 
 
+def test_a_zone_whose_name_leaves_no_room_for_a_random_label_is_asked_for_the_rest() -> None:
+    zone = ".".join(["a" * 63] * 3 + ["b" * 61]) + "."
+
+    async def story(port: int) -> None:
+        asked = await ask_clients(Clients(direct=(HERE,), port=port), zone, [], NOW)
+        assert [one.way for one in asked] == [Way.SILENT, Way.SILENT]
+        await Servers(zone, [HERE], port=port)._learn_names(None, None, 0.0, NOW)  # type: ignore[arg-type]
+
+    run(answering(root(), lambda _query, _answer: None), story)
+
+
 def test_an_answer_that_is_no_message_is_dropped_with_a_word() -> None:
     def broken(query: dns.message.Message, answer: dns.message.Message) -> bytes:
         return answer.to_wire(max_size=65535)[:-7]
