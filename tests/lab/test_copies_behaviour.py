@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Sequence
 
 import dns.edns
 import pytest
 from rootcopies import RootCopies, root_copies, serial, without_digest_match, word
 
+from steering.config.resolvers import (
+    BindControl,
+    Control,
+    KnotControl,
+    PowerDnsControl,
+    UnboundControl,
+)
 from steering.lab.network.sandbox import LabError
 from steering.lab.network.topology import EDGE
 from steering.lab.servers import rootzone
-from steering.lab.servers.copies import Bind, Knot, Recursor, Unbound, ask
+from steering.lab.servers.copies import Bind, Copying, Knot, Recursor, Unbound, ask
 from steering.lab.waiting import until
+from steering.resolver_settings import dangers
 
 pytestmark = pytest.mark.lab
 
@@ -296,3 +305,23 @@ def test_the_recursor_s_soa_is_that_of_its_last_denial_and_not_of_its_copy() -> 
         scene.publish(scene.make())
         assert word(recursor.ask("no-such-1.", "A")) == "NXDOMAIN+AD"
         assert serial(recursor.ask(".", "SOA")) == scene.root.serial
+
+
+def test_steering_check_reads_what_the_four_really_run_with() -> None:
+    kinds: Sequence[tuple[type[Copying], type[Control], str]] = (
+        (Unbound, UnboundControl, "unbound.conf"),
+        (Bind, BindControl, "named.conf"),
+        (Recursor, PowerDnsControl, "recursor.conf"),
+        (Knot, KnotControl, "config"),
+    )
+    with root_copies(count=20) as scene:
+        for kind, control, file in kinds:
+            resolver: Copying = scene.resolver(kind)
+            resolver.start()
+            assert not dangers(control, resolver.work / file, ".")
+            resolver.stop()
+        alone = scene.resolver(Unbound, fallback=False)
+        alone.start()
+        (danger,) = dangers(UnboundControl, alone.work / "unbound.conf", ".")
+        assert danger.place.file == alone.include
+        assert "fallback-enabled is no" in danger.message

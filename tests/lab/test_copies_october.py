@@ -13,7 +13,7 @@ import pytest
 from rootcopies import RootCopies, root_copies
 from watchedcopies import Watched, entry, watched
 
-from steering.lab.servers.copies import Bind, Forwarder, Knot, Recursor, Unbound
+from steering.lab.servers.copies import Bind, Copying, Forwarder, Knot, Recursor, Unbound
 from steering.lab.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
@@ -31,7 +31,7 @@ LOOKS = 6.0
 """Seconds that the agent's looks, one a second, and their questions may add to a limit."""
 
 
-def start(scene: RootCopies, *kinds: type) -> None:
+def start(scene: RootCopies, *kinds: type[Copying]) -> None:
     """Resolvers with a copy each from the distributor."""
     for kind in kinds:
         resolver = scene.resolver(kind)
