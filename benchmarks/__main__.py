@@ -34,6 +34,7 @@ from benchmarks import (
     story,
     truth,
     turn,
+    zone,
 )
 
 ALL: dict[str, Callable[[], int | None]] = {
@@ -55,6 +56,7 @@ ALL: dict[str, Callable[[], int | None]] = {
     "truth": truth.run,
     "calm": calm.run,
     "classify": classify.run,
+    "zone": zone.run,
 }
 BY_NAME_ALONE = frozenset({"calm"})
 """It takes an hour."""

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from steering.config.load import Setup
 from steering.config.policy import Policy
 from steering.config.problems import Location, path_of
+from steering.config.zone_copy import ZoneCopy
 from steering.format import counted
 from steering.override import Override
 from steering.override_text import ends, override_in_full
@@ -33,6 +34,7 @@ def file_changes(was: Setup, now: Setup) -> tuple[str, ...]:
     return (
         *_compared((), was.config.model_dump(mode="json"), now.config.model_dump(mode="json")),
         *_policies(was.policies, now.policies),
+        *_copies(was.copies, now.copies),
     )
 
 
@@ -52,6 +54,17 @@ def _policies(was: Sequence[Policy], now: Sequence[Policy]) -> Iterator[str]:
         else:
             dumps = (p.model_dump(mode="json") for p in (before[name], policy))
             yield from (f"policy {name}: {line}" for line in _compared((), *dumps))
+
+
+def _copies(was: Sequence[ZoneCopy], now: Sequence[ZoneCopy]) -> Iterator[str]:
+    before, after = ({copy.zone_copy: copy for copy in copies} for copies in (was, now))
+    yield from (f"zone_copy {name} removed" for name in before if name not in after)
+    for name, copy in after.items():
+        if name not in before:
+            yield f"zone_copy {name} added ({counted(len(copy.resolvers), 'resolver')})"
+        else:
+            dumps = (c.model_dump(mode="json", by_alias=True) for c in (before[name], copy))
+            yield from (f"zone_copy {name}: {line}" for line in _compared((), *dumps))
 
 
 def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 
 from steering import bounds
 from steering.act.bgp.settings import NO_EXPORT, BgpSettings, Peer
@@ -23,6 +24,7 @@ from steering.observe.probe.prober import Path as Probed
 from steering.observe.probe.questions import delegations
 from steering.observe.probe.schedule import Pace
 from steering.observe.query import UNPINNED, ProbePin
+from steering.observe.zone.lookup import ZoneFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,8 @@ class KeySources:
     anchors: anchors.Anchors
     resolvers: tuple[str, ...]
     skew: Seconds
+    copy: FilePath | None = None
+    """A copy of the root zone, for when no resolver answers."""
 
 
 def key_sources_of(setup: Setup) -> KeySources:
@@ -197,10 +201,20 @@ def key_sources_of(setup: Setup) -> KeySources:
     config = setup.config
     resolvers = system_resolvers() if config.resolvers is None else config.resolvers
     return KeySources(
-        zones=tuple(sorted({zone for policy in setup.policies for zone in policy.zones})),
+        zones=tuple(sorted(_zones_of(setup))),
         anchors=anchors.read(config.trust_anchors) if config.trust_anchors else anchors.built_in(),
         resolvers=tuple(resolvers),
         skew=max((policy.skew for policy in setup.policies), default=0.0),
+        copy=config.state / "rootzone" / "root.zone" if config.rootzone is not None else None,
+    )
+
+
+def _zones_of(setup: Setup) -> frozenset[str]:
+    return frozenset(
+        (
+            *(zone for policy in setup.policies for zone in policy.zones),
+            *(copy.zone for copy in setup.copies),
+        )
     )
 
 
@@ -215,6 +229,7 @@ def key_store(
         signatures=signatures,
         skew=sources.skew,
         known=known,
+        copy=ZoneFile(sources.copy).ask if sources.copy is not None else None,
     )
 
 

@@ -36,8 +36,14 @@ REMEDIES: Mapping[str, str] = {
     "sources": "correct `resolver_sources`",
     "log": "find out which program should read the events: `journalctl -u steering`",
     "dnstap": "see the resolver's page in docs/resolvers; probes go on without it",
+    "copy_stale": "find out why the resolver takes no new copy: its log, `steering explain NAME`",
+    "copy_failing": "take it out by hand: the resolver's page in docs/resolvers has the commands",
+    "copy_out": "nothing, if a new copy is on its way; `steering explain NAME` says what it lacks",
+    "copy_stuck": "try the command by hand, as the agent's user; docs/copies.md explains it",
     "status": "find out which program has the port: `ss -lntp`; `steering status` does not need it",
     "notify": "`steering notify --send` tries them; addresses instead of names need no resolver",
+    "flush": "run the command by hand: docs/operations.md#flushing",
+    "rootzone": "`steering rootzone status` shows the sources; docs/rootzone.md explains them",
     "off": "`steering on` ends it",
 }
 """Alarm -> what to do, for alarms whose own text does not end with that."""

@@ -20,11 +20,16 @@ from steering.act.off_switch import OffSwitch
 from steering.agent import own_alarms
 from steering.agent.action_metrics import count
 from steering.agent.components import Lasting
+from steering.agent.copies import Copies
+from steering.agent.copies_around import around
+from steering.agent.copies_file import CopiesFile
+from steering.agent.flush import Flushing
 from steering.agent.inputs import Inputs
 from steering.agent.notifications import Notifications
 from steering.agent.own_alarms import OwnAlarms
 from steering.agent.reload import Reload, Version
 from steering.agent.restart_state import RestartState
+from steering.agent.rootzone import KeptRoot
 from steering.agent.runtime import Runtime
 from steering.agent.state_off import StateOff
 from steering.agent.tasks import Tasks
@@ -101,6 +106,14 @@ class Agent:
             turn=self.turn,
         )
         self.reload = Reload(path, self.runtime, self.meters)
+        self.copies = Copies(
+            CopiesFile(config.state),
+            lambda: around(self.runtime),
+            self.log_event,
+            self.meters,
+        )
+        self.flushing = Flushing(self.meters, self.log_event)
+        self.rootzone = KeptRoot(self.runtime, self.log_event, self.meters)
         self.service = Service(config.runtime, config.state, self._answer)
 
     async def run(self) -> None:
@@ -119,6 +132,9 @@ class Agent:
         notify("READY=1")
         tasks.start("turns", self._turns())
         tasks.start("files", self.reload.run())
+        tasks.start("flush", self.flushing.run())
+        tasks.start("copies", self.copies.run())
+        tasks.start("rootzone", self.rootzone.run())
         tasks.start("stop", stop.wait())
         try:
             await tasks.run()  # a bug in one of them ends the agent here
@@ -173,6 +189,7 @@ class Agent:
         if self.inputs.kernel_changed():
             self.inputs.wakeup.ring()
         components.prober.attend(attention(after))
+        self.flushing.turn(runtime.version.setup.config.flush, after, facts.rounds, installed)
         self._publish(installed, now)
         notify("WATCHDOG=1")
 
@@ -205,6 +222,7 @@ class Agent:
             else {},
             unreadable=HERE.counts,
             strays={(path, str(why)): n for (path, why), n in self.strays.counts.items()},
+            copies=self.copies.status,
         )
         self.service.turned(now, ready=self.snapshot.ready)
         self.notifications.tell(self.snapshot, config, now)
@@ -227,12 +245,17 @@ class Agent:
         steered = {Family.of(address) for address in state.plan}
         return {
             **own_alarms.component_problems(components, now, off=state.off, steered=steered),
+            **self.copies.problems(),
             "pins": self.inputs.pin_check.problem,
             "return": self.strays.trouble,
             "sources": own_alarms.sources_problem(components),
-            "state": self.restart_state.problem or self.state_off.problem(now),
+            "state": self.restart_state.problem
+            or self.state_off.problem(now)
+            or self.copies.problem,
             "config": self.reload.problem(now),
             "config_held": self.reload.held,
+            "flush": self.flushing.problem,
+            "rootzone": self.rootzone.problem(now),
             "status": self.service.trouble,
             "log": self.log.trouble(now),
             "notify": self.notifications.problem,

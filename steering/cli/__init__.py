@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from steering.cli import check, off, parser, query, run
+from steering.cli import check, off, parser, query, rootzone, run
 from steering.errors import FAILED, FINE, NOT_PERMITTED, WRONG_INPUT, CommandError
 
 __all__ = ["FAILED", "FINE", "NOT_PERMITTED", "WRONG_INPUT", "main"]
@@ -30,6 +30,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "off": off.off,
     "on": off.on,
     "replay": query.replay,
+    "rootzone": rootzone.rootzone,
     "demo": run.demo,
     "notify": query.notify,
     "help": lambda options: main([*options.of, "--help"]),

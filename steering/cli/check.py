@@ -103,6 +103,8 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
     for algorithm in sorted(refused()):
         said = f"{refusal(algorithm)}; answers signed by it alone are not judged"
         yield failed(f"DNSSEC: {said}")
+    for said in _copies(setup):
+        yield Finding(kind=Blame.NOTICE, message=f"notice: {said}")
     for place in from_config.dnstap_places(config):
         for objection in place_problems(place):
             yield failed(f"observe.dnstap: {objection}")
@@ -170,6 +172,20 @@ def _forwarded(setup: Setup) -> Iterator[str]:
                 " listed: addresses of its family stay local until its packets to the sites are"
                 " translated (NAT) or routed back too, and it is listed"
             )
+
+
+def _copies(setup: Setup) -> Iterator[str]:
+    """What in the resolvers' own settings makes their copies of zones dangerous."""
+    from steering.resolver_settings import dangers
+
+    kept = setup.config.rootzone
+    renewed = [given.file for given in kept.publish.values()] if kept else []
+    for policy in setup.copies:
+        for name, copy in policy.resolvers.items():
+            if copy.settings is not None:
+                kind = type(copy.control)
+                for danger in dangers(kind, copy.settings, policy.zone, renewed=renewed):
+                    yield f"{policy.zone_copy}: {name}: {danger}"
 
 
 def override(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ _STEER: Final = (
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "run": ("steering run", "steering run --config lab.yaml"),
     "check": ("steering check", "steering check --sites", "steering check --prefix-list bird"),
-    "status": ("steering status", "steering status --all", "steering status --json"),
+    "status": ("steering status", "steering status --all", "steering status --zones"),
     "explain": ("steering explain 192.5.6.30", "steering explain 192.5.6.30 --at '10m ago'"),
     "override": (
         "steering override list",
@@ -45,6 +45,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "steering replay --from '2h ago' --policies new-policies",
         "steering replay --scenario july-2023.yaml",
     ),
+    "rootzone": ("steering rootzone status", "steering rootzone fetch"),
+    "rootzone fetch": ("steering rootzone fetch", "steering rootzone fetch --again"),
+    "rootzone verify": ("steering rootzone verify", "steering rootzone verify root.zone"),
+    "rootzone publish": ("steering rootzone publish", "steering rootzone publish cache-1"),
+    "rootzone status": ("steering rootzone status", "steering rootzone status --json"),
     "notify": ("steering notify", "steering notify --send chat"),
     "demo": ("steering demo",),
     "help": ("steering help override add",),

@@ -9,6 +9,7 @@ from pathlib import Path
 from steering import __version__
 from steering.cli.examples import examples
 from steering.cli.override.options import add_commands
+from steering.cli.rootzone import add_commands as add_rootzone
 
 DEFAULT = Path("/etc/steering/steering.yaml")
 
@@ -80,8 +81,15 @@ def parser() -> argparse.ArgumentParser:
     status = configured("status", "show what the running agent sees and does")
     status.add_argument("--json", action="store_true", help="print JSON, as /api/v1/status answers")
     status.add_argument("--all", action="store_true", help="healthy addresses too")
+    status.add_argument(
+        "--zones",
+        action="store_true",
+        help="of each zone the newest serial over each path and in each copy, and who is behind",
+    )
     explain = configured("explain", "show which rule decides for an address, and the evidence")
-    explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
+    explain.add_argument(
+        "address", metavar="ADDRESS", help="an address of a policy, or the name of a zone_copy"
+    )
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.add_argument(
         "--at", type=_moment, metavar="TIME", help=f"at a time in the journal: {_TIME}"
@@ -100,6 +108,31 @@ def parser() -> argparse.ArgumentParser:
     off.add_argument("--reason", default="", help="why, for other operators")
     configured("on", "end `off`")
     replay = configured("replay", "run a journal again, try policies on it, or run a scenario")
+    _replay_options(replay)
+    notify = configured(
+        "notify", "show what the receivers of `notify` would be told, or send them a test"
+    )
+    notify.add_argument(
+        "receivers", nargs="*", metavar="RECEIVER", help="by name (default: all of them)"
+    )
+    notify.add_argument("--send", action="store_true", help="send each of them one test notice")
+    rootzone = configured("rootzone", "keep a good copy of the root zone, and give it to resolvers")
+    add_rootzone(rootzone, lambda sub: with_config(sub, argparse.SUPPRESS))
+    demo = command("demo", "replay July 2023 live, in its own network namespaces")
+    demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
+    demo.add_argument(
+        "--embedded",
+        action="store_true",
+        help="use the embedded servers and client even where NSD and Unbound are installed",
+    )
+    about = command("help", "show the commands, or one of them with its options")
+    about.add_argument("of", nargs="*", metavar="COMMAND", help="such as `override add`")
+    completion = command("completion", "print a completion script for a shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    return top
+
+
+def _replay_options(replay: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "journal",
         type=Path,
@@ -125,25 +158,6 @@ def parser() -> argparse.ArgumentParser:
         "--to", dest="until", type=_moment, metavar="TIME", help="stop at this time"
     )
     replay.add_argument("--json", action="store_true", help="print JSON")
-    notify = configured(
-        "notify", "show what the receivers of `notify` would be told, or send them a test"
-    )
-    notify.add_argument(
-        "receivers", nargs="*", metavar="RECEIVER", help="by name (default: all of them)"
-    )
-    notify.add_argument("--send", action="store_true", help="send each of them one test notice")
-    demo = command("demo", "replay July 2023 live, in its own network namespaces")
-    demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
-    demo.add_argument(
-        "--embedded",
-        action="store_true",
-        help="use the embedded servers and client even where NSD and Unbound are installed",
-    )
-    about = command("help", "show the commands, or one of them with its options")
-    about.add_argument("of", nargs="*", metavar="COMMAND", help="such as `override add`")
-    completion = command("completion", "print a completion script for a shell")
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
-    return top
 
 
 def _moment(text: str) -> float:

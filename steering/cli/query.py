@@ -15,12 +15,15 @@ def status(options: argparse.Namespace) -> int:
     """Print the status of the running agent."""
     from steering.cli.api_client import fetch
     from steering.config import load
+    from steering.report.copies_text import zones_text
     from steering.report.status_text import status_text
     from steering.report.terminal import coloured, width
 
     answer = fetch(load(options.config).config, "/api/v1/status")
     if options.json:
-        print(json.dumps(answer))
+        print(json.dumps(answer.get("zones", {}) if options.zones else answer))
+    elif options.zones:
+        print(zones_text(answer, columns=width()))
     else:
         colour = coloured(sys.stdout)
         print(status_text(answer, everything=options.all, columns=width(), colour=colour))
@@ -28,11 +31,13 @@ def status(options: argparse.Namespace) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Print which rule decides for an address, now or at a time in the journal."""
+    """Print which rule decides for an address, now or at a time in the journal; or what is known
+    of a copy of a zone.
+    """
     try:
         address = str(ipaddress.ip_address(options.address))
     except ValueError:
-        raise CommandError(WRONG_INPUT, f"{options.address!r} is not an address") from None
+        return _explain_copy(options)
     if options.at is not None:
         from steering.replay.command import explain_at
 
@@ -49,6 +54,38 @@ def explain(options: argparse.Namespace) -> int:
         print(json.dumps(answer))
     else:
         print(explain_text(answer, columns=width(), colour=coloured(sys.stdout)))
+    return FINE
+
+
+def _explain_copy(options: argparse.Namespace) -> int:
+    """Print what is known of the copies of this name."""
+    from steering.config import ConfigError, load
+
+    name = options.address
+    try:
+        setup = load(options.config)
+    except ConfigError:
+        raise CommandError(WRONG_INPUT, f"{name!r} is not an address") from None
+    if name.partition("/")[0] not in {copy.zone_copy for copy in setup.copies}:
+        message = f"{name!r} is not an address, and no zone_copy of the policies has this name"
+        raise CommandError(WRONG_INPUT, message)
+    if options.at is not None or options.journal is not None:
+        raise CommandError(
+            WRONG_INPUT,
+            "--at and --journal are for addresses: of copies there is"
+            " no journal, and the events say what happened",
+        )
+    from steering.cli.api_client import fetch
+    from steering.report.copies_text import copy_text, named
+    from steering.report.terminal import width
+
+    found = named(fetch(setup.config, "/api/v1/status"), name)
+    if not found:
+        raise CommandError(WRONG_INPUT, f"{name!r}: the agent has no such copy")
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print("\n\n".join(copy_text(one, columns=width()) for one in found))
     return FINE
 
 

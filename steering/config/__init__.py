@@ -34,8 +34,10 @@ from steering.config.policy import (
     Together,
 )
 from steering.config.problems import ConfigError, Problem
+from steering.config.resolvers import Flush
 from steering.config.site import NextHop, Return, Site
 from steering.config.validate import check
+from steering.config.zone_copy import CopyOf, ZoneCopy
 
 __all__ = [
     "Act",
@@ -44,8 +46,10 @@ __all__ = [
     "Budget",
     "Config",
     "ConfigError",
+    "CopyOf",
     "Counted",
     "Fingerprint",
+    "Flush",
     "Journal",
     "Kernel",
     "Listen",
@@ -67,6 +71,7 @@ __all__ = [
     "Stale",
     "Steer",
     "Together",
+    "ZoneCopy",
     "check",
     "fingerprint",
     "load",

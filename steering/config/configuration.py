@@ -24,6 +24,8 @@ from steering.config.address_types import (
 from steering.config.base import DISTINCT, SOME, FieldError, OrOff, Section
 from steering.config.bgp import Bgp
 from steering.config.notify import Notify
+from steering.config.resolvers import Flush
+from steering.config.rootzone import RootZone
 from steering.config.site import Site
 from steering.config.sources import ResolverSources
 from steering.config.types import (
@@ -343,6 +345,15 @@ class Config(Section):
         default=(),
         description="Names by which browsers and Prometheus ask for this host, beside its own name,"
         " `localhost` and addresses. By any other name they are refused (DNS rebinding).",
+    )
+    rootzone: Annotated[RootZone | None, OrOff()] = Field(
+        default=None,
+        description="A good copy of the root zone, kept for resolvers; `off` for none.",
+    )
+    flush: Annotated[Flush | None, OrOff()] = Field(
+        default=None,
+        description="Which resolvers of this host forget what keeps their clients failing, after a"
+        " move and after the return; `off` for none.",
     )
     status: Endpoint = Field(
         default=Listen(host="127.0.0.1", port=9353),

@@ -9,6 +9,7 @@ from steering.config.bgp import Bgp
 from steering.config.configuration import Config, Kernel, Mode
 from steering.config.policy import Policy
 from steering.config.problems import Location, suggestion
+from steering.config.zone_copy import ZoneCopy
 from steering.model import LOCAL, Family
 
 Finding = tuple[Location, str]
@@ -161,3 +162,21 @@ def wrong_between(policies: tuple[Policy, ...]) -> Iterator[tuple[Policy, Findin
                     message = f"{address} belongs to {addresses[address]} already, wanted it once"
                     yield policy, (("nameservers", nameserver, at), message)
                 addresses.setdefault(address, place)
+
+
+def wrong_copies(
+    copies: Sequence[ZoneCopy], policies: Sequence[Policy]
+) -> Iterator[tuple[ZoneCopy, Finding]]:
+    """Copies of one name, and zones that no server is known of."""
+    names: dict[str, ZoneCopy] = {}
+    served = {zone for policy in policies for zone in policy.zones}
+    for copy in copies:
+        if (first := names.setdefault(copy.zone_copy, copy)) is not copy:
+            message = f"{copy.zone_copy} is the copy of {first.file.name} already, wanted one"
+            yield copy, (("zone_copy",), f"{message} file each")
+        if not copy.servers and copy.zone not in served:
+            message = f"is missing, wanted nameservers of {copy.zone}: no policy has this zone"
+            yield copy, (("servers",), message)
+    if copies and not policies:
+        message = "is all that the policies hold, wanted an upstream's policy as well"
+        yield copies[0], (("zone_copy",), message)

@@ -29,6 +29,7 @@ from steering.config.policy import Policy
 from steering.config.problems import ConfigError, Location, Problem
 from steering.config.validate import MOST, Instead, Validation
 from steering.config.yaml_file import LARGEST, Document, decoded, parse, read
+from steering.config.zone_copy import ZoneCopy
 from steering.override import Override
 from steering.system.files import names_in, read_regular
 
@@ -48,6 +49,8 @@ class Setup:
 
     config: Config
     policies: tuple[Policy, ...]
+    copies: tuple[ZoneCopy, ...] = ()
+    """Zones of which resolvers of this site serve their own copy."""
     overrides: tuple[Override, ...] = ()
     """In order: where two match, the later one applies. Ended ones are included."""
     override_files: Mapping[str, Path] = field(default_factory=dict)
@@ -75,13 +78,17 @@ def load(path: Path, *, instead: Instead | None = None, reading: Validation | No
     directory = config.policies if config else _path_at(document, path, "policies", "policies")
     documents: dict[Path, Document] = {}
     policies: list[Policy] = []
+    copies: list[ZoneCopy] = []
     overrides: tuple[WrittenOverride, ...] = ()
     if directory is not None and document is not None:
         for file in _policy_files(directory, document, problems):
             if (found := reading.document(file)) is None:
                 continue
             documents[file] = found
-            if policy := reading.checked(Policy, found):
+            if "zone_copy" in found.values:
+                if copy := reading.checked(ZoneCopy, found):
+                    copies.append(copy)
+            elif policy := reading.checked(Policy, found):
                 policies.append(policy)
         overrides = read_overrides(directory, reading)
     anchors = config.trust_anchors if config else _path_at(document, path, "trust_anchors", None)
@@ -89,6 +96,8 @@ def load(path: Path, *, instead: Instead | None = None, reading: Validation | No
         message = f"{anchors} {because}, wanted a file of DS or DNSKEY records"
         problems.append(document.problem(("trust_anchors",), message))
     problems += _mismatches(config, document, tuple(policies), documents)
+    for copy, finding in cross_checks.wrong_copies(copies, policies):
+        problems.append(documents[copy.file].problem(*finding))
     problems += islice(wrong_overrides(overrides, *_site_names(document)), MOST + 1)
     if config is None or problems:
         raise reading.refusal()
@@ -97,6 +106,7 @@ def load(path: Path, *, instead: Instead | None = None, reading: Validation | No
     return Setup(
         config=config,
         policies=asked,
+        copies=tuple(copies),
         overrides=tuple(one.override for one in overrides),
         override_files={one.override.name: one.file for one in overrides},
         remarks=tuple(islice(remarks_on(overrides, config, targets), MOST)),

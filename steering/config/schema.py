@@ -20,6 +20,7 @@ from steering.config.configuration import Config
 from steering.config.overrides import Overrides
 from steering.config.policy import Policy
 from steering.config.types import Kind
+from steering.config.zone_copy import ZoneCopy
 
 Schema = dict[str, Any]
 """A JSON Schema, or a part of one."""
@@ -27,6 +28,7 @@ Schema = dict[str, Any]
 FILES: Mapping[str, type[Section]] = {
     "steering": Config,
     "policy": Policy,
+    "zone-copy": ZoneCopy,
     "overrides": Overrides,
 }
 
@@ -35,7 +37,8 @@ _INTRODUCTION = """\
 
 Written by `python -m steering.config.schema` from the models in `steering/config`: change it there.
 For editors: [steering.schema.json](steering.schema.json),
-[policy.schema.json](policy.schema.json) and [overrides.schema.json](overrides.schema.json).
+[policy.schema.json](policy.schema.json), [zone-copy.schema.json](zone-copy.schema.json) and
+[overrides.schema.json](overrides.schema.json).
 
 A *duration* is a number with a unit: `200ms`, `10s`, `1.5m`, `12h`, `7d`. A *share* is a
 percentage with its sign (`0.3%`): `0.3` is refused. A *name* is up to 63 letters, digits,
@@ -94,6 +97,7 @@ def reference() -> str:
     titles: Mapping[type[Section], str] = {
         Config: "The agent's configuration: `steering.yaml`",
         Policy: "Policies: `policies/*.yaml`, one upstream a file",
+        ZoneCopy: "Copies of zones: `policies/*.yaml` with `zone_copy`, one zone a file",
         Overrides: "Overrides: `overrides.yaml` and `overrides.d/*.yaml` beside the policies",
     }
     for model, title in titles.items():

@@ -2,7 +2,7 @@
 
 The journal has the values in force, not the files: a file may change between its loading and its
 recording, and a replay needs exactly the values of the turn. Overrides are not part of a setup;
-they are facts of each turn.
+they are facts of each turn. Nor are copies of zones, which no turn looks at.
 """
 
 from __future__ import annotations

@@ -246,6 +246,8 @@ def load_scenario(file: Path, *, policies: Path | None = None) -> LoadedScenario
         if one.name == "overrides.yaml":
             continue
         found = reading.document(one)
+        if found and "zone_copy" in found.values:
+            continue  # no part of a story
         policy = reading.checked(Policy, found) if found else None
         if found and policy:
             known.append((found, (), policy))

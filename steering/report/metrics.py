@@ -74,6 +74,43 @@ class Meters:
             registry=self.registry,
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
         )
+        self.copy_actions = Counter(
+            "steering_copy_actions",
+            "Orders to take a copy out or put it back; `done` is the resolver's word, and not that"
+            " its clients see it.",
+            ["copy", "resolver", "remedy", "act", "result"],
+            registry=self.registry,
+        )
+        self.flushes = Counter(
+            "steering_flushes",
+            "Times a resolver was made to forget after a move; not that its clients are served.",
+            ["resolver", "result"],
+            registry=self.registry,
+        )
+        self.flush_seconds = Histogram(
+            "steering_flush_seconds",
+            "How long a resolver took for it.",
+            ["resolver"],
+            registry=self.registry,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
+        )
+        self.rootzone_rounds = Counter(
+            "steering_rootzone_rounds",
+            "Rounds of asking the sources of the root zone, by how they ended.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.rootzone_best_before = Gauge(
+            "steering_rootzone_best_before_timestamp_seconds",
+            "When the copy of the root zone must no longer be used; 0: there is none.",
+            registry=self.registry,
+        )
+        self.rootzone_published = Counter(
+            "steering_rootzone_published",
+            "Times a resolver was given a copy, by how far that came.",
+            ["resolver", "step"],
+            registry=self.registry,
+        )
         self.reload_ok = Gauge(
             "steering_config_last_reload_successful",
             "1 if the configuration in force is the one that was last read from disk.",

@@ -12,6 +12,7 @@ from steering.act.bgp.status import BgpStatus
 from steering.decide.overrides.acknowledge import Acknowledged
 from steering.decide.state import Alarm, State
 from steering.model import Instant, Seconds
+from steering.report.copies import CopyStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +65,5 @@ class Snapshot:
     """Received messages that caused an error in this program, by where they were read."""
     put_back: Mapping[str, int] = field(default_factory=dict)
     """Rules and routes of ours that were removed and are installed again, by kind."""
+    copies: tuple[CopyStatus, ...] = ()
+    """The copies of zones that resolvers of this site serve from."""

@@ -19,6 +19,7 @@ from steering.judge.traffic import forwarded
 from steering.model import LOCAL, OUTCOMES
 from steering.observe.dnstap.tally import Frames
 from steering.observe.strays import Stray
+from steering.report.copies_metrics import copy_metrics
 from steering.report.snapshot import Snapshot, TrafficStatus
 
 _OF_SHARES, _OF_SECONDS = 6, 3
@@ -52,6 +53,7 @@ class States(Collector):
             yield from _dnstap(snapshot.dnstap)
         yield _strays(snapshot)
         yield _put_back(snapshot)
+        yield from copy_metrics(snapshot.copies, snapshot.state.now, snapshot.state.wall)
         yield CounterMetricFamily(
             "steering_events_lost",
             "Lines of events that could not be written: the log's pipe is full or gone.",

@@ -21,6 +21,7 @@ from steering.judge.probes import reach
 from steering.judge.traffic import forwarded
 from steering.model import NEVER, OUTCOMES, Outcome
 from steering.override import Override
+from steering.report.copies import copies, zones
 from steering.report.snapshot import Snapshot
 
 Json = dict[str, object]
@@ -50,6 +51,8 @@ def status(snapshot: Snapshot) -> Json:
         "sites": _by_site(reach.states(state.ledger.legs, state.sources, state.index)),
         **({"forwarded": through} if through else {}),
         "overrides": _overrides(snapshot),
+        "zones": zones(state, snapshot.copies),
+        **({"copies": copies(snapshot.copies, state)} if snapshot.copies else {}),
         "alarms": _alarms(snapshot, None),
     }
 

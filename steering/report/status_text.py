@@ -9,6 +9,7 @@ from typing import Any
 
 from steering.format import age, between, duration, percent
 from steering.model import LOCAL, Outcome
+from steering.report.copies_text import copy_lines
 from steering.report.terminal import WIDTH, painted, table, wrapped
 
 Answer = Mapping[str, Any]
@@ -51,6 +52,7 @@ def status_text(
             + ", ".join(f"{n} to {_path(path)}" for path, n in would.most_common())
         )
         lines += wrapped(summary, columns)
+    lines += copy_lines(answer, columns)
     shown = [a for a in addresses if everything or _to_show(a)]
     if shown:
         rows = _columns(shown, answer["time"], columns)

@@ -32,6 +32,7 @@ class Where(enum.StrEnum):
     SECOND_LOOK = "second_look"  # answers to the resolvers, verified with keys here
     DNSTAP = "dnstap"  # frames of resolvers, and the tallies of the reader
     KEYS = "keys"  # answers of resolvers about the chain of trust
+    COPIES = "copies"  # answers about copies of zones
     BGP = "bgp"  # lines of ExaBGP
     HTTP = "http"  # requests to the status port
     FILE = "file"  # contents of files

@@ -15,6 +15,7 @@ from fuzz.driver import Driver, Wrong
 from fuzz.messages import ID, SPLINTERS, Messages
 from steering.journal.codec import Codec
 from steering.model import LOCAL, Family, Heard, Kind, Question, Round, Target
+from steering.observe.copies.ask import read
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.keys import chain
 from steering.observe.dnssec.keys.key_store import KeyStore
@@ -243,6 +244,33 @@ class Resolved(Driver):
     async def _send_query(self, body: bytes, *_: object, **__: object) -> Reply:
         wire = self._said.get(body)
         return Reply(instead="not asked before") if wire is None else Reply(wire=wire, reached=True)
+
+
+class OfCopies(Driver):
+    """Answers of resolvers and servers about a zone that has copies."""
+
+    splinters = SPLINTERS
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._messages = Messages(seed, [_question(q.name, q.rdtype) for q in _ASKED])
+
+    def seeds(self) -> Sequence[bytes]:
+        return [wire for _, wire in self._messages.seeds()]
+
+    def message(self, draw: random.Random) -> bytes:
+        return self._messages.next(draw)[1]
+
+    def take(self, message: bytes) -> None:
+        for zone in _ZONES:
+            answer = read(message, ID, zone)
+            if isinstance(answer, str):
+                continue
+            if answer.serial is not None and not 0 <= answer.serial < 1 << 32:
+                raise Wrong(f"serial {answer.serial}")
+            for name in answer.names:
+                if len(name) > _LONGEST or not _writable(name):
+                    raise Wrong(f"{len(name)} characters of name: {name[:80]!r}")
 
 
 def finished(coroutine: Coroutine[object, object, None]) -> None:

@@ -6,6 +6,7 @@ person, writes there.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -28,8 +29,10 @@ from steering.act.lease import Lease
 from steering.act.off_switch import OffRecord, OffSwitch
 from steering.agent import approval
 from steering.agent.approval import Held
+from steering.agent.copies_file import CopiesFile, parsed
 from steering.agent.restart_state import RestartState
 from steering.config import ConfigError, load
+from steering.decide.copy_course import Course, Phase, Remedy
 from steering.decide.state import State
 from steering.engine.carry_over import recall, remember
 from steering.facts import Facts
@@ -37,7 +40,8 @@ from steering.index import Index
 from steering.journal.codec import ForeignError
 from steering.journal.columns import MAGIC
 from steering.journal.records import Turn, line, pack_batch, unpack_batch
-from steering.model import Family, Outcome, Round
+from steering.judge.copies import Copy
+from steering.model import Family, Health, Outcome, Round
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.anchors import AnchorError
 from steering.observe.dnssec.keys.chain import system_resolvers
@@ -239,6 +243,28 @@ class MemoryFile(_File):
         if memory is not None:
             world, _ = recall(self._world, memory)
             remember(world)
+
+
+class CopiesJson(_File):
+    """`copies.json`, what is known of copies of zones."""
+
+    def written(self) -> Sequence[bytes]:
+        course = Course(
+            phase=Phase.LEAVING, used=(Remedy.DRIVER,), tried=(Remedy.DRIVER,), serial=7, since=3.0
+        )
+        copy = Copy(health=Health.STALE, because="x", proven=1.0, watched=0.5, behind=2.0)
+        known = {("root", "cache-1"): (copy, course), ("arpa", "b"): (Copy(), Course())}
+        asyncio.run(CopiesFile(self.place).write(known))
+        written = json.loads((self.place / "copies.json").read_bytes())
+        return [json.dumps({**written, "boot": "", "monotonic": 9.0, "wall": WALL}).encode()]
+
+    def read(self, message: bytes) -> None:
+        for boot in ("", "another"):
+            try:
+                known = parsed(message, boot)
+            except ValueError:
+                continue
+            asyncio.run(CopiesFile(self.place).write(known))
 
 
 class Words(_File):

@@ -5,7 +5,7 @@ the square of the labels: 64 kB of empty strings take half a second, 400 records
 seconds. The agent does nothing else meanwhile. So the records are first scanned, a few octets each,
 and messages with more than any real answer has are refused. The additional section is removed: it
 is glue, which is not judged. Of it only the OPT record stays, with the options that are reported
-(RFC 5001, RFC 8914).
+(RFC 5001, RFC 7314, RFC 8914).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IN: Final = 1
 _LABELS: Final = 128  # more than a name has (RFC 1035 2.3.4)
 _OPT: Final = 41
 _EDE: Final = 15
-_REPORTED: Final = {3: 1, _EDE: 2}  # NSID, and Extended DNS Errors: how many of each
+_REPORTED: Final = {3: 1, 9: 1, _EDE: 2}  # NSID, EXPIRE, Extended DNS Errors: how many of each
 _NAMES: Final = {
     **dict.fromkeys((2, 5, 12, 39, 47), (0, 1)),
     6: (0, 2),

@@ -144,3 +144,43 @@ def test_whom_nobody_may_see_is_not_told_of(
     monkeypatch.setattr(Conntrack, "questions", refused)
     assert cli.main(["check", "--config", str(configured(tmp_path))]) == FINE
     assert "forwarded_sources" not in capsys.readouterr().err
+
+
+COPY = """zone_copy: root
+interval: 1m
+resolvers:
+  cache-1:
+    unbound: {include: /etc/unbound/copy.conf}
+    settings: unbound.conf
+    file: root.zone
+    clients: [127.0.0.1]
+"""
+
+
+def test_what_makes_a_copy_dangerous_is_a_notice_until_something_renews_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steering.act.preflight.preflight", lambda *_, **__: ())
+    config = configured(tmp_path, "observe: {dnstap: []}\n")
+    config.write_text(config.read_text().replace(str(ROOT / "policies"), "policies"))
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies/x.yaml").write_text(
+        "upstream: x\nzones: [.]\nnameservers: {a.example.: [127.0.0.1]}\n"
+    )
+    (tmp_path / "policies/root.yaml").write_text(COPY)
+    settings = tmp_path / "policies/unbound.conf"
+    settings.write_text(
+        'auth-zone:\n name: "."\n fallback-enabled: yes\n for-downstream: no\n zonemd-check: yes\n'
+        ' zonefile: "root.zone"\n'
+    )
+    assert cli.main(["check", "--config", str(config)]) == FINE
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"this host: notice: root: cache-1: {settings}:6: auth-zone")
+    assert "nothing renews root.zone" in said
+    assert cli.main(["check", "--strict", "--config", str(config)]) == FAILED
+    given = f"{{cache-1: {{unbound: {{}}, file: {tmp_path}/policies/root.zone}}}}"
+    with config.open("a") as file:
+        file.write(f"rootzone: {{publish: {given}}}\n")
+    capsys.readouterr()
+    assert cli.main(["check", "--strict", "--config", str(config)]) == FINE
+    assert capsys.readouterr().err == ""

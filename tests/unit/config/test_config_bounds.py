@@ -88,6 +88,11 @@ FULL: Mapping[str, Json] = {
                 "next_hop": {"pao": {"ipv4": "10.255.1.3"}},
             },
         },
+        "flush": {"unbound": {}, "bind": {}, "pdns-recursor": {}},
+        "rootzone": {
+            "sources": ["192.0.32.132"],
+            "publish": {"cache-1": {"file": "/var/lib/unbound/root.zone"}},
+        },
     },
     "policy": {
         "upstream": "gtld",
@@ -96,6 +101,19 @@ FULL: Mapping[str, Json] = {
         "nameservers": {"a.gtld.example.": ["192.5.5.30", "2001:db8:5::30"]},
         "steer": {"to": ["pao", "fra"]},
         "serial": "epoch",
+    },
+    "zone-copy": {
+        "zone_copy": "root",
+        "servers": ["192.5.5.241"],
+        "resolvers": {
+            "cache-1": {
+                "file": "/var/lib/unbound/root.zone",
+                "clients": ["10.0.0.53"],
+                "through": ["10.0.1.53"],
+                "command": ["/usr/local/sbin/copy", "out"],
+                "restore": ["/usr/local/sbin/copy", "back"],
+            }
+        },
     },
     "overrides": {
         "overrides": [
@@ -333,11 +351,23 @@ def _loaded(tmp: Path, files: Mapping[str, Json]) -> Version:
     directory = tmp / "policies"
     directory.mkdir(exist_ok=True)
     config = {"state": str(tmp / "state"), "runtime": str(tmp / "runtime"), **files["steering"]}
+    config["rootzone"] = _of_a_kind(config["rootzone"], "publish")
     (tmp / "steering.yaml").write_text(json.dumps(config))
     (directory / "gtld.yaml").write_text(json.dumps(files["policy"]))
+    (directory / "copy.yaml").write_text(json.dumps(_of_a_kind(files["zone-copy"], "resolvers")))
     (directory / "overrides.yaml").write_text(json.dumps(files["overrides"]))
     path = tmp / "steering.yaml"
     return Version.of(load(path), fingerprint(path))
+
+
+def _of_a_kind(section: Json, key: str) -> Json:
+    """Each of its resolvers is of one kind: of that which is tried, else Unbound."""
+    kinds = {"unbound", "bind", "pdns-recursor", "knot-resolver"}
+    resolvers = {
+        name: {**one, **({} if kinds & one.keys() else {"unbound": {}})}
+        for name, one in section[key].items()
+    }
+    return {**section, key: resolvers}
 
 
 def _fitting(key: Key, value: Json) -> dict[str, Json]:
@@ -421,7 +451,7 @@ def test_a_list_that_has_to_hold_something_is_refused_empty(
 ) -> None:
     files = deepcopy(dict(FULL))
     at = _inside(files[file], section)
-    at[name] = {} if name == "nameservers" else []
+    at[name] = {} if isinstance(at.get(name), dict) else []
     with pytest.raises(ConfigError) as refused:
         _loaded(tmp_path, files)
     assert any(f"{name}: is empty, wanted" in str(one) for one in refused.value.problems)
@@ -430,6 +460,7 @@ def test_a_list_that_has_to_hold_something_is_refused_empty(
 def test_the_lists_that_have_to_hold_something_are_found() -> None:
     assert {name for _, _, name in LISTS} == {
         "resolvers", "neighbors", "families", "zones", "nameservers", "on", "urls", "argv",
+        "control", "check", "sockets", "clients", "command", "restore", "sources",
     }  # fmt: skip
 
 
@@ -560,7 +591,8 @@ def _outfit(version: Version) -> None:
 
 
 def _kept(setup: Setup) -> None:
-    assert not file_changes(setup, setups.read(setups.write(setup)))
+    # What concerns copies of zones is no part of a turn.
+    assert not file_changes(replace(setup, copies=()), setups.read(setups.write(setup)))
 
 
 def _turned(version: Version) -> None:

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from steering.config import Config, ConfigError, Overrides, Policy, Serial, Setup, check, load
+from steering.config import (
+    Config,
+    ConfigError,
+    Overrides,
+    Policy,
+    Serial,
+    Setup,
+    ZoneCopy,
+    check,
+    load,
+)
 from steering.config.base import Section
 from steering.config.schema import rendered
 from steering.config.yaml_file import Document, parse
@@ -28,6 +38,7 @@ OTHER_BLOCKS: frozenset[tuple[str, str]] = frozenset(
             "policies/README.md",
             "# yaml-language-server: $schema=../docs/reference/policy.schema.json",
         ),
+        ("docs/operations.md", "flush:                      # off if left out"),
     }
 )
 """YAML blocks of the docs that are no file: page and first line."""
@@ -75,7 +86,7 @@ def test_the_root_addresses_are_those_of_the_hints_file(shipped: Setup) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["steering.schema.json", "policy.schema.json", "overrides.schema.json", "configuration.md"],
+    sorted(rendered()),
 )
 def test_the_printed_reference_is_the_one_in_force(name: str) -> None:
     assert (REFERENCE / name).read_text() == rendered()[name], (
@@ -110,6 +121,7 @@ def test_every_yaml_block_in_the_docs_is_valid(page: str, text: str) -> None:
     kinds: dict[str, type[Section]] = {
         "site": Config,
         "upstream": Policy,
+        "zone_copy": ZoneCopy,
         "overrides": Overrides,
         "story": Scenario,
     }

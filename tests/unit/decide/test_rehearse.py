@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faults import EXPIRED, FAULT, GOOD, always, bad_here
-from simulation import CONFIG, WALL, Answer, Ask, Simulation, setup
+from faults import EXPIRED, FAULT, GOOD, STORIES, bad_here
+from simulation import CONFIG, WALL, Simulation, setup
 
 from steering.config import Config, Mode, check
 from steering.config.yaml_file import parse
@@ -19,7 +19,7 @@ from steering.engine.migrate import migrate
 from steering.facts import Facts
 from steering.from_config import acting_claim_of, bgp_settings_in_force, claim_of, rerouted
 from steering.index import Index
-from steering.model import LOCAL, Outcome
+from steering.model import LOCAL
 from steering.override import Action, Match, Override
 from steering.rehearsed_events import WOULD, decision, event_name
 from steering.replay import timeline
@@ -30,54 +30,6 @@ from steering.report.status import explain, status
 from steering.report.status_text import explain_text, status_text
 
 REHEARSE = CONFIG + "mode: rehearse\n"
-
-
-def site_fails(begins: float) -> Answer:
-    """Bad here from the fault on, and at fra, which goes first, some time later."""
-    return lambda ask: (
-        EXPIRED
-        if (ask.local and ask.now >= FAULT) or (ask.path == "fra" and ask.now >= begins)
-        else GOOD
-    )
-
-
-def comes_and_goes(ask: Ask) -> Outcome:
-    return EXPIRED if ask.local and ask.now >= FAULT and ask.now % 120 < 60 else GOOD
-
-
-def thirteen_percent(ask: Ask) -> Outcome:
-    return EXPIRED if ask.local and ask.now >= FAULT and ask.unlucky(0.13) else GOOD
-
-
-DAY = 150.0
-"""A day of the week below, compressed."""
-
-
-def week(ask: Ask) -> Outcome:
-    """Each day another fault, and every night all is well."""
-    day, hour = divmod(ask.now - FAULT, DAY)
-    bad: dict[int, bool | Outcome] = {
-        0: ask.local,
-        1: ask.local and ask.unlucky(0.13),
-        2: ask.local and ask.v6,
-        3: ask.path != "pao",
-        4: True,
-        5: Outcome.TIMEOUT if ask.local else False,
-        6: ask.local and hour % 40 < 20,
-    }
-    found = bad.get(int(day), False) if 0 <= hour < DAY / 2 else False
-    return found if isinstance(found, Outcome) else EXPIRED if found else GOOD
-
-
-STORIES: dict[str, tuple[Answer, float]] = {
-    "a fault that ends": (bad_here(until=FAULT + 60), 160),
-    "a site that turns bad": (site_fails(FAULT + 40), 160),
-    "all paths bad": (always(EXPIRED), 60),
-    "a fault that comes and goes": (comes_and_goes, 600),
-    "thirteen percent": (thirteen_percent, 120),
-    "a week": (week, 7 * DAY + 60),
-    "silence": (bad_here(Outcome.TIMEOUT, until=FAULT + 60), 160),
-}
 
 
 def decisions(sim: Simulation) -> list[tuple[str, str | None, str | None, str | None]]:

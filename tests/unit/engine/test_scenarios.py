@@ -244,5 +244,6 @@ def test_other_policies_take_the_place_of_the_storys(tmp_path: Path) -> None:
     place.mkdir()
     policy = (SHIPPED.parent / "policies/root-servers.yaml").read_text()
     (place / "root.yaml").write_text(policy)
+    (place / "copy.yaml").write_text("zone_copy: root\nresolvers: {}\n")  # no part of a story
     story = load_scenario(written(tmp_path, more=""), policies=place)
     assert [one.upstream for one in story.setup.policies] == ["root-servers"]

@@ -20,6 +20,7 @@ PURE = (
         "judge/",
         "decide/",
         "engine/",
+        "copies.py",
         "index.py",
         "model.py",
         "facts.py",

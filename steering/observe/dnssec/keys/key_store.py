@@ -36,7 +36,14 @@ from steering.model import Instant, Seconds, WallTime
 from steering.observe.dnssec.anchors import Anchors, closest
 from steering.observe.dnssec.denial import Cut
 from steering.observe.dnssec.keys.cautious_trust import CautiousTrust
-from steering.observe.dnssec.keys.chain import Lack, Resolvers, Unobtainable, dnskeys
+from steering.observe.dnssec.keys.chain import (
+    COPY,
+    FromCopy,
+    Lack,
+    Resolvers,
+    Unobtainable,
+    dnskeys,
+)
 from steering.observe.dnssec.keys.delegations import Delegations
 from steering.observe.dnssec.keys.key_sets import RECHECK, KeySets
 from steering.observe.dnssec.keys.server_keys import Server, ServerKeys, describe
@@ -80,6 +87,7 @@ class KeyStore:
         port: int = 53,
         parents_port: int = 53,
         known: KeyStore | None = None,
+        copy: FromCopy | None = None,
         wall: Callable[[], WallTime] = time.time,
         monotonic: Callable[[], Instant] = time.monotonic,
         rng: random.Random | None = None,
@@ -87,13 +95,14 @@ class KeyStore:
         """`resolvers` are addresses (see `system_resolvers`); `skew` and `timeout` are in seconds.
         `port` is the resolvers', `parents_port` that of the servers of parent zones.
 
-        `known` is another store, whose keys are taken over if it has the same anchors.
+        `known` is another store, whose keys are taken over if it has the same anchors. `copy` gives
+        what a copy of the root zone has, and is asked where no resolver answers.
         """
         self.trust = Trust()
         """All trusted keys now; replaced as a whole at each change."""
         self.anchors = anchors
         self._resolvers = Resolvers(
-            resolvers, timeout=timeout, port=port, parents_port=parents_port, rng=rng
+            resolvers, timeout=timeout, port=port, parents_port=parents_port, rng=rng, copy=copy
         )
         self._verifier = Verifier(signatures, wall, skew)
         self._wall, self._monotonic = wall, monotonic
@@ -249,7 +258,9 @@ class KeyStore:
         watch = self._watches[zone]
         watch.tried = self._monotonic()
         remaining, failed = None, list[Unobtainable]()
-        for address in self._resolvers.addresses or ("",):
+        for address in self._resolvers.sources:
+            if address == COPY and any(why.lack is not Lack.UNREACHABLE for why in failed):
+                break  # a resolver answers, and what it says is newer
             error = Unobtainable("an answer can't be read")
             with HERE.reading(Where.KEYS, lambda: self._resolvers.latest):
                 try:

@@ -1,0 +1,1 @@
+"""What resolvers serve of a zone of which they hold a copy, seen from outside."""

@@ -1,0 +1,158 @@
+"""One look at a copy: which evidence makes it stale or failing, and what is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from steering.copies import Asked, FileShown, Look, Real, Shown, Way
+from steering.judge.copies import (
+    BAD_LOOKS,
+    UNSEEN_LOOKS,
+    Copy,
+    Limits,
+    Moment,
+    judge,
+)
+from steering.model import Health
+
+DAY = 86_400.0
+WALL = 1_700_000_000.0
+LIMITS = Limits(margin=DAY, max_age=None, interval=60.0)
+REAL = Real(serial=100, expires=WALL + 12 * DAY, refresh=1800.0, expire=7 * DAY, answers=True)
+GOOD = Shown(serial=100, expires=WALL + 12 * DAY, expire=7 * DAY)
+
+
+def looks(
+    *each: Look, copy: Copy | None = None, real: Real = REAL, limits: Limits = LIMITS
+) -> Copy:
+    """The copy after these looks, a minute apart."""
+    copy, now = copy or Copy(watched=0.0), 0.0
+    for look in each:
+        now += 60.0
+        copy = judge(copy, look, real, limits, Moment(now=now, wall=WALL + now))
+    return copy
+
+
+def asked(way: Way, *, serial: int | None = None) -> Asked:
+    return Asked(resolver="10.0.0.53", name="zw.", rdtype="DS", way=way, serial=serial)
+
+
+def test_a_copy_with_the_serial_of_the_servers_is_healthy_at_once() -> None:
+    copy = looks(Look(address=GOOD))
+    assert (copy.health, copy.proven, copy.behind, copy.out) == (Health.HEALTHY, 60.0, None, "")
+
+
+@pytest.mark.parametrize("ahead", [1, 2**31 - 1])
+def test_a_serial_that_is_ahead_proves_nothing_and_is_not_behind(ahead: int) -> None:
+    copy = looks(Look(address=replace(GOOD, serial=100 + ahead)))
+    assert (copy.proven, copy.behind, copy.health) == (None, None, Health.UNKNOWN)
+
+
+@pytest.mark.parametrize("serial", [99, (100 + 2**31) % 2**32, (100 - 2**31 + 1) % 2**32])
+def test_one_that_is_older_or_half_the_circle_away_is_behind(serial: int) -> None:
+    assert looks(Look(address=replace(GOOD, serial=serial))).behind == 60.0
+
+
+def test_what_is_ahead_for_longer_than_it_may_live_is_out_where_the_servers_are_fresh() -> None:
+    """A copy with a serial from nowhere: nothing would ever prove it new, nor show it behind."""
+    ahead = replace(GOOD, serial=5000, expires=WALL + 3 * DAY)
+    assert looks(Look(address=ahead), copy=Copy(watched=-8 * DAY)).out
+    late = replace(GOOD, serial=5000)  # as fresh as the servers: all of those may be late
+    assert not looks(Look(address=late), copy=Copy(watched=-8 * DAY)).out
+
+
+def test_names_that_fail_count_after_three_looks_in_a_row() -> None:
+    bad = Look(address=GOOD, asked=(asked(Way.SERVFAIL),))
+    well = Look(address=GOOD, asked=(asked(Way.GOOD),))
+    assert looks(bad).health is Health.SUSPECT
+    assert not looks(*[bad] * (BAD_LOOKS - 1), well, *[bad] * (BAD_LOOKS - 1)).out
+    copy = looks(*[bad] * BAD_LOOKS)
+    assert (copy.health, copy.out) == (
+        Health.FAILING,
+        "names fail: zw. DS at 10.0.0.53: servfail",
+    )
+
+
+@pytest.mark.parametrize("way", [Way.SILENT, Way.REFUSED, Way.GOOD])
+def test_silence_and_refusals_have_other_causes_than_a_copy(way: Way) -> None:
+    copy = looks(*[Look(address=GOOD, asked=(asked(way),))] * 9)
+    assert (copy.health, copy.out, copy.bad) == (Health.HEALTHY, "", ())
+
+
+def test_answers_that_have_expired_count_only_where_the_servers_have_fresh_ones() -> None:
+    old = replace(GOOD, serial=90, expires=WALL - 5.0)
+    look = Look(address=old, asked=(asked(Way.EXPIRED),))
+    assert looks(look).bad
+    assert looks(look).out
+    alike = replace(REAL, expires=WALL - 5.0)
+    assert not looks(*[look] * 5, real=alike).bad
+    assert not looks(*[look] * 5, real=alike).out
+    assert not looks(*[look] * 5, real=replace(REAL, doubt="the clock")).out
+
+
+def test_what_the_resolver_has_counts_and_not_what_its_source_has() -> None:
+    """October 2023, where the source is new and the resolver does not take it."""
+    one = Asked(
+        resolver="r", name=".", rdtype="SOA", way=Way.GOOD, serial=90, expires=WALL + DAY / 2
+    )
+    copy = looks(Look(address=replace(GOOD, authoritative=True), own=90, asked=(one,)))
+    assert copy.behind is not None
+    assert copy.shown is not None
+    assert (copy.shown.serial, copy.shown.expires) == (90, WALL + DAY / 2)
+    assert "first signature ends" in copy.out
+
+
+def test_while_it_is_out_what_the_resolver_answers_proves_nothing() -> None:
+    moment = Moment(now=60.0, wall=WALL, out=True)
+    copy = judge(Copy(), Look(address=GOOD, own=100), REAL, LIMITS, moment)
+    assert copy.proven is None
+    source = replace(GOOD, authoritative=True)
+    copy = judge(Copy(), Look(address=source, own=7), REAL, LIMITS, moment)
+    assert copy.proven == 60.0
+    bad = Look(address=source, asked=(asked(Way.SERVFAIL),))
+    assert judge(copy, bad, REAL, LIMITS, moment).bad == ()
+
+
+def test_a_file_with_an_unknown_type_is_stale_unless_the_resolver_took_it() -> None:
+    file = FileShown(shown=GOOD, foreign=("NEWTYPE",))
+    copy = looks(Look(file=file))
+    assert copy.health is Health.STALE
+    assert "NEWTYPE" in copy.because
+    assert looks(Look(file=file, own=100)).health is Health.HEALTHY
+    assert looks(Look(file=replace(file, refused="cut"), own=100)).health is Health.STALE
+
+
+def test_a_server_that_soon_drops_its_copy_is_a_reason_and_one_that_keeps_it_none() -> None:
+    """EDNS EXPIRE may only shorten: a stale primary that answers renews it for ever."""
+    dropping = replace(GOOD, serial=90, left=100.0)
+    assert "EDNS EXPIRE" in looks(Look(address=dropping)).out
+    assert not looks(Look(address=replace(dropping, serial=100))).out
+    kept = looks(Look(address=replace(dropping, left=7 * DAY)), copy=Copy(watched=-8 * DAY))
+    assert not kept.out  # it is behind for a minute only
+    behind = Copy(watched=-8 * DAY, behind=-4000.0)
+    assert looks(Look(address=replace(dropping, left=7 * DAY)), copy=behind).out
+
+
+def test_where_nothing_is_seen_for_long_nothing_is_known() -> None:
+    silent = Look(trouble="10.0.0.9: no answer")
+    copy = looks(Look(address=GOOD), *[silent] * (UNSEEN_LOOKS - 1))
+    assert copy.health is Health.HEALTHY
+    copy = looks(Look(address=GOOD), *[silent] * UNSEEN_LOOKS)
+    assert (copy.health, copy.because) == (Health.UNKNOWN, "10.0.0.9: no answer")
+    assert copy.proven == 60.0  # its age goes on
+
+
+def test_without_a_soa_of_its_own_the_servers_say_how_long_it_may_live() -> None:
+    copy = looks(Look(own=90), copy=Copy(watched=-6.99 * DAY, behind=-4000.0))
+    assert "allowed are" in copy.out
+    assert not looks(Look(own=90), copy=Copy(watched=-6 * DAY, behind=-4000.0)).out
+
+
+def test_signatures_that_others_renew_alike_are_no_reason() -> None:
+    """Where each record is signed at its own time, the least life is that of any record."""
+    short = replace(GOOD, expires=WALL + 3600.0)
+    copy = looks(Look(address=short))  # the same serial: the servers have the same signatures
+    assert (copy.health, copy.out) == (Health.STALE, "")
+    assert looks(Look(address=replace(short, serial=90))).out

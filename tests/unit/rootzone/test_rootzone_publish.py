@@ -1,0 +1,153 @@
+"""The copy is given to a resolver whole and proven, or not at all."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rootcopy import SERIAL, Stage
+from wholezone import DAY, WholeZone
+
+from steering.rootzone.publish import Step, is_published
+
+
+@pytest.fixture(scope="module")
+def made() -> WholeZone:
+    return WholeZone(now=time.time())
+
+
+@pytest.fixture
+def stage(made: WholeZone, tmp_path: Path) -> Stage:
+    return Stage(tmp_path, made)
+
+
+def test_a_copy_is_checked_renamed_and_loaded_in_this_order(stage: Stage) -> None:
+    copy = stage.have(SERIAL)
+    found = stage.publish(copy, target := stage.target())
+    assert found.step is Step.DONE, found
+    assert stage.calls == ["check", f'reload "serial": {SERIAL}']
+    assert stage.file.read_bytes() == stage.kept.file.read_bytes()
+    assert stage.file.stat().st_mode & 0o777 == 0o644
+    assert is_published(stage.kept, copy, target)
+    assert sorted(f.name for f in stage.directory.iterdir() if f.name.startswith(".")) == []
+
+
+def test_a_copy_that_the_checker_refuses_is_not_put_in_place(stage: Stage) -> None:
+    stage.file.write_text("before")
+    found = stage.publish(stage.have(SERIAL), stage.target(check="echo line 7; exit 1"))
+    assert found.step is Step.REFUSED
+    assert "line 7" in found.because
+    assert stage.file.read_text() == "before"
+    assert stage.calls == ["check"]
+
+
+def test_a_resolver_that_does_not_load_it_gets_the_file_before_back(stage: Stage) -> None:
+    first = stage.have(SERIAL)
+    assert stage.publish(first, stage.target()).step is Step.DONE
+    before = stage.file.read_bytes()
+    second = stage.have(SERIAL + 1)
+    # Loads what it had, and nothing else.
+    only = f"grep -q '\"serial\": {SERIAL},' {stage.file}"
+    found = stage.publish(second, target := stage.target(reload=only))
+    assert found.step is Step.TAKEN_BACK
+    assert stage.file.read_bytes() == before
+    assert stage.calls[-2:] == [f'reload "serial": {SERIAL + 1}', f'reload "serial": {SERIAL}']
+    assert not is_published(stage.kept, second, target)
+
+
+def test_a_resolver_that_does_not_answer_gets_the_file_before_back(stage: Stage) -> None:
+    stage.file.write_text("before")
+    # Nothing listens at that port.
+    found = stage.publish(stage.have(SERIAL), stage.target(port=9))
+    assert found.step is Step.TAKEN_BACK
+    assert "does not answer from the whole zone" in found.because
+    assert stage.file.read_text() == "before"
+
+
+def test_a_resolver_that_never_had_a_file_says_that_it_is_stuck(stage: Stage) -> None:
+    found = stage.publish(stage.have(SERIAL), stage.target(reload="exit 1"))
+    assert found.step is Step.STUCK
+    assert "there was none" in found.because
+
+
+def test_a_copy_that_is_out_of_the_way_gets_its_file_and_no_reload(stage: Stage) -> None:
+    stage.out = True
+    copy = stage.have(SERIAL)
+    found = stage.publish(copy, target := stage.target(port=9))
+    assert found.step is Step.PLACED
+    assert stage.calls == ["check"]
+    assert not is_published(stage.kept, copy, target)
+    assert stage.file.read_bytes() == stage.kept.file.read_bytes()
+
+
+def test_a_copy_that_was_not_renewed_for_the_soa_expire_is_not_published(stage: Stage) -> None:
+    copy = stage.have(SERIAL)
+    found = stage.publish(copy, stage.target(), later=copy.facts.expire + 1)
+    assert found.step is Step.REFUSED
+    assert not stage.file.exists()
+
+
+def test_a_clock_that_is_wrong_publishes_nothing_and_removes_nothing(stage: Stage) -> None:
+    copy = stage.have(SERIAL)
+    assert stage.publish(copy, stage.target()).step is Step.DONE
+    for wrong in (-30 * DAY, 30 * DAY, 40 * 365 * DAY):
+        assert not stage.publish(copy, stage.target(), later=wrong).good
+    assert stage.file.read_bytes() == stage.kept.file.read_bytes()
+
+
+def test_a_process_that_died_before_the_reload_leaves_it_to_the_next(stage: Stage) -> None:
+    assert stage.publish(stage.have(SERIAL), stage.target()).step is Step.DONE
+    before = stage.file.read_bytes()
+    second = stage.have(SERIAL + 1)
+    stage.dying = True
+    with pytest.raises(RuntimeError, match="dies here"):
+        stage.publish(second, stage.target())
+    stage.dying = False
+    assert not is_published(stage.kept, second, stage.target())
+    # The next one finds the new file in place, and still knows the one before.
+    only = f"grep -q '\"serial\": {SERIAL},' {stage.file}"
+    assert stage.publish(second, stage.target(reload=only)).step is Step.TAKEN_BACK
+    assert stage.file.read_bytes() == before
+    assert stage.publish(second, stage.target()).step is Step.DONE
+
+
+def _spoiled(text: str, how: str, rng: random.Random) -> str:
+    head, *lines = text.splitlines()
+    if how == "unknown mnemonic":
+        lines.insert(rng.randrange(len(lines)), "tld00003.\t86400\tIN\tNEWTYPE\t1")
+    elif how == "wrong digest":
+        at = next(n for n, line in enumerate(lines) if "\tZONEMD\t" in line and "RRSIG" not in line)
+        lines[at] = lines[at][:-1] + ("0" if lines[at][-1] != "0" else "1")
+    return "\n".join((head, *lines, ""))
+
+
+@pytest.mark.parametrize("how", ["unknown mnemonic", "wrong digest"])
+def test_a_spoiled_copy_is_not_published(stage: Stage, how: str) -> None:
+    copy = stage.have(SERIAL)
+    text = stage.kept.file.read_text()
+    stage.kept.file.write_text(_spoiled(text, how, random.Random(5)))
+    assert stage.kept.copy() == copy  # its first line still says that it is good
+    found = stage.publish(copy, stage.target())
+    assert found.step is Step.SPOILED, found
+    assert not stage.file.exists()
+    assert stage.calls == []
+
+
+def test_a_copy_with_an_expired_signature_is_not_published(stage: Stage) -> None:
+    copy = stage.have(SERIAL, life=2 * DAY)
+    assert copy.facts.expires is not None
+    assert copy.best_before() == copy.facts.expires
+    found = stage.publish(copy, stage.target(), later=copy.facts.expires - stage.made.now + 1)
+    assert found.step is Step.SPOILED
+    assert "expired" in found.because
+    assert not stage.file.exists()
+
+
+def test_a_directory_that_can_not_be_written_is_told(stage: Stage) -> None:
+    missing = replace(stage.target(), file=stage.directory / "no" / "served.zone")
+    found = stage.publish(stage.have(SERIAL), missing)
+    assert found.step is Step.REFUSED
+    assert "No such file" in found.because
