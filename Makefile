@@ -46,11 +46,11 @@ lint: setup-test ## ruff and mypy
 # is tried once more, alone: what fails again fails.
 tests = $(PYTEST) -o cache_dir=.pytest_cache/$@ $(1) $(ONLY)
 
-unit: setup-test ## the quick tests, which need no network namespaces (a minute on two cores)
+unit: setup-test ## the quick tests, which need no network namespaces
 	$(call tests,-n auto -m "not lab and not long") || \
 	  { [ $$? -eq 1 ] && $(call tests,-m "not lab and not long" $(AGAIN)); }
 
-long: setup-test ## long stories: simulated hours, many random ones, builds (minutes)
+long: setup-test ## the long ones: simulated hours, many random stories, builds
 	$(call tests,-n auto -m "long and not lab") || \
 	  { [ $$? -eq 1 ] && $(call tests,-m "long and not lab" $(AGAIN)); }
 

@@ -18,8 +18,9 @@ from steering.model import LOCAL, Family, Instant, Outcome, Seconds, Verdict
 
 LATELY: Seconds = 60.0
 """A move or a doubt may rest on what was so within this time."""
-LOSSY = 0.1
-"""A path that loses less is no bad one."""
+LOSSY = 1 / 21
+"""A path that loses less, where others do not, is no bad one: from here on its losses are meant to
+be found in the end (`judge/probes/losses.py`)."""
 DOUBTFUL = 0.2
 """What fails less, but for signatures, says nothing against ourselves."""
 DATED = 0.3

@@ -542,6 +542,7 @@ def test_a_draft_of_one_that_was_killed_is_in_nobodys_way(host: Host) -> None:
     assert host.config.read_text() == config
 
 
+@pytest.mark.long
 def test_of_two_who_add_the_same_name_at_once_one_is_told(host: Host) -> None:
     command = [sys.executable, "-m", "steering", "override", *STEER, "--for", "2h", "--yes"]
 
@@ -697,6 +698,7 @@ def test_what_changed_while_one_was_asked_is_not_what_was_shown(
     assert host.names() == ["by-hand", "ticket-4711"]
 
 
+@pytest.mark.long
 def test_of_many_who_add_at_once_nobody_is_lost(host: Host) -> None:
     command = [sys.executable, "-m", "steering", "override", "add", "--all", "--freeze", *WHY]
 

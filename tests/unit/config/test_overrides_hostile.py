@@ -133,9 +133,9 @@ def put_much(folder: Path) -> None:
         pytest.param(
             put_values, f"wanted at most {Allowance().values} values", marks=pytest.mark.long
         ),
-        (put_keys, "more is wrong, here or elsewhere"),
+        pytest.param(put_keys, "more is wrong, here or elsewhere", marks=pytest.mark.long),
         (put_many, f"makes 10001 overrides, wanted at most {override_files.MANY}"),
-        (put_much, f"wanted at most {Allowance().size} bytes"),
+        pytest.param(put_much, f"wanted at most {Allowance().size} bytes", marks=pytest.mark.long),
     ],
     ids=lambda part: part.__name__ if callable(part) else "",
 )

@@ -124,7 +124,7 @@ def test_a_fault_of_one_family_of_one_operator_moves_that_family(tmp_path: Path)
 def test_who_was_bad_before_and_gets_clearly_worse_counts_for_the_doubt(
     tmp_path: Path, share: float
 ) -> None:
-    own = START + 300
+    own = START + 700
 
     def answer(ask: Ask) -> Outcome:
         real = net(ask) == 1 and here(ask, START, 1e9) and ask.unlucky(share)

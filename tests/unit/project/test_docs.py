@@ -216,6 +216,7 @@ def test_a_command_in_the_docs_does_what_stands_below_it(
     typed(shlex.split(line)[1:], printed, etc, code=code)
 
 
+@pytest.mark.long
 def test_the_page_on_overrides_can_be_typed_from_top_to_bottom(etc: Path) -> None:
     for block in re.findall(r"(?ms)^```console\n(.*?)^```", OVERRIDES.read_text()):
         for step in re.split(r"(?m)^\$ ", block)[1:]:

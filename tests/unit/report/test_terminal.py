@@ -137,6 +137,7 @@ WORDS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
 def test_commands_fit_80_columns_on_a_terminal_and_piped(
     config: Path, words: tuple[str, ...]
