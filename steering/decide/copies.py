@@ -228,7 +228,7 @@ class _Step:
         copy, file = self.one.copy, self.one.copy.file
         if file is not None and (file.refused or file.foreign):
             return False
-        return copy.proven == self.now and copy.health is Health.HEALTHY
+        return copy.renewed and copy.health is Health.HEALTHY
 
     def _old_before_it(self) -> list[Asked]:
         """Answers of forwarders and nodes with the old serial, for longer than caches hold it."""
@@ -278,7 +278,7 @@ class _Step:
         file = self.one.copy.file
         if file is not None and not taken(file, self.one.look):
             return "it does not answer from the new file"
-        return "" if self.one.copy.proven == self.now else "it does not show a new copy"
+        return "" if self.one.copy.renewed else "it does not show a new copy"
 
     def _undoing(self) -> tuple[Course, Order | None]:
         course = self.course
