@@ -19,7 +19,7 @@ from typing import Final
 from steering.errors import FAILED, CommandError
 from steering.model import WallTime
 from steering.observe.zone.facts import Copy, Shown, newer
-from steering.observe.zone.messages import read_head
+from steering.observe.zone.messages import read_head, seconds_from, whole_from
 from steering.system.files import (
     make_directory,
     read_regular,
@@ -32,6 +32,7 @@ ROOT: Final = "."
 FOLDER: Final = "rootzone"
 """Below `state`."""
 _FILE: Final = "root.zone"
+_SERIALS: Final = 1 << 32
 _LARGEST_NOTE: Final = 1 << 20
 _MODE: Final = 0o755
 
@@ -115,16 +116,18 @@ class Kept:
             made = json.loads(read_regular(self._note, _LARGEST_NOTE))
             last = made["last"]
             return Note(
-                floor=None if made["floor"] is None else int(made["floor"]),
+                floor=None if made["floor"] is None else whole_from(made["floor"], _SERIALS),
                 last=None
                 if last is None
                 else Round(
-                    time=float(last["time"]),
+                    time=seconds_from(last["time"]),
                     good=bool(last["good"]),
                     because=str(last["because"]),
                     shown=tuple(Shown(**one) for one in last["shown"]),
                 ),
-                published={str(file): int(n) for file, n in made["published"].items()},
+                published={
+                    str(file): whole_from(n, _SERIALS) for file, n in made["published"].items()
+                },
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return Note()

@@ -154,7 +154,16 @@ def test_two_processes_do_not_work_at_once(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "; steering\n", "; steering {}\n", "; steering {nan", ". 1 IN SOA\n", "\0" * 99]
+    "text",
+    [
+        "",
+        "; steering\n",
+        "; steering {}\n",
+        "; steering {nan",
+        '; steering {"facts": 1e999}\n',
+        ". 1 IN SOA\n",
+        "\0" * 99,
+    ],
 )
 def test_a_file_of_others_is_no_copy(tmp_path: Path, text: str) -> None:
     file = tmp_path / "root.zone"
@@ -165,7 +174,16 @@ def test_a_file_of_others_is_no_copy(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "null", "{", json.dumps({"floor": "x", "last": 3, "published": []})]
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        json.dumps({"floor": "x", "last": 3, "published": []}),
+        '{"floor": 1e999, "last": null, "published": {}}',
+        '{"floor": 1, "last": {"time": NaN, "good": 1, "because": "", "shown": []}, "published": {}}',
+    ],
 )
 def test_a_note_that_can_not_be_read_is_no_note(stage: Stage, text: str) -> None:
     stage.kept.directory.mkdir()
