@@ -75,7 +75,11 @@ class _Step:
             Phase.RETURNING: self._returning,
             Phase.UNDOING: self._undoing,
         }
-        return steps[self.course.phase]()
+        course, order = steps[self.course.phase]()
+        forbidden = self.leave.forbids()
+        if order is not None and forbidden:  # what an agent began that ended before it was done
+            return replace(self.course, held=f"it stays as it is: {forbidden}"), None
+        return course, order
 
     # --- on the way out ---------------------------------------------------------------------------
 
