@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from steering.observe.zone.facts import Copy, Shown, newer
 from steering.observe.zone.messages import read_head, seconds_from, whole_from
 from steering.system.files import (
     make_directory,
+    names_in,
     read_regular,
     sync_directory,
     write_atomically,
@@ -32,6 +34,9 @@ ROOT: Final = "."
 FOLDER: Final = "rootzone"
 """Below `state`."""
 _FILE: Final = "root.zone"
+_DRAFT: Final = f".{_FILE}.draft."
+_ENTRIES: Final = 1000
+"""More files than the directory ever has."""
 _SERIALS: Final = 1 << 32
 _LARGEST_NOTE: Final = 1 << 20
 _MODE: Final = 0o755
@@ -66,7 +71,9 @@ class Kept:
         self.directory = directory
         self.file = directory / _FILE
         self.previous = directory / f"{_FILE}.previous"
-        self.draft = directory / f".{_FILE}.draft"
+        self.draft = directory / f"{_DRAFT}{os.getpid()}.{time.monotonic_ns()}"
+        """Where a new copy is written. Each process has its own: a child of one that was killed
+        may still be writing."""
         self._note = directory / "last.json"
 
     @contextmanager
@@ -80,7 +87,10 @@ class Kept:
             except BlockingIOError:
                 because = f"another process is at work in {self.directory}: try again later"
                 raise CommandError(FAILED, because) from None
-            yield
+            try:
+                yield
+            finally:
+                self._remove_drafts()
 
     def copy(self) -> Copy | None:
         """The copy, by the first line of its file; None: there is none, or it can't be read."""
@@ -109,6 +119,13 @@ class Kept:
         self.draft.replace(self.file)
         sync_directory(self.directory)
         self.keep(floor=copy.facts.serial)
+
+    def _remove_drafts(self) -> None:
+        """Removes what this process did not use, and what one before it left."""
+        with contextlib.suppress(OSError):
+            for name in names_in(self.directory, _ENTRIES):
+                if name.startswith(_DRAFT):
+                    (self.directory / name).unlink(missing_ok=True)
 
     def note(self) -> Note:
         """What is noted; nothing where the file is missing or can't be read."""

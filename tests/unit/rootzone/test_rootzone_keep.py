@@ -122,10 +122,10 @@ def test_a_death_at_any_step_leaves_a_whole_copy(
     def dying(name: str, kind: type) -> None:
         real = getattr(kind, name)
 
-        def step(self: Path, *rest: object) -> object:
+        def step(self: Path, *rest: object, **more: object) -> object:
             if next(steps) == at:
                 raise OSError(errno.EIO, "the process dies here", str(self))
-            return real(self, *rest)
+            return real(self, *rest, **more)
 
         monkeypatch.setattr(kind, name, step)
 
@@ -142,6 +142,19 @@ def test_a_death_at_any_step_leaves_a_whole_copy(
     after = stage.kept.copy()
     assert after is not None
     assert after.facts.serial == SERIAL + 1
+
+
+def test_what_a_killed_process_left_is_not_used_and_goes(stage: Stage) -> None:
+    """Its child may write on: the names differ."""
+    assert Kept(stage.kept.directory).draft != Kept(stage.kept.directory).draft
+    stage.kept.directory.mkdir()
+    left = stage.kept.draft
+    left.write_text("half of a zone")
+    stage.have(SERIAL)
+    assert not left.exists()
+    copy = stage.kept.copy()
+    assert copy is not None
+    assert not list(stage.kept.directory.glob(".*"))
 
 
 def test_two_processes_do_not_work_at_once(stage: Stage) -> None:
