@@ -95,10 +95,10 @@ def judge(copy: Copy, look: Look, real: Real, limits: Limits, at: Moment) -> Cop
     if seen is not None:
         copy = replace(copy, expire=seen.expire or copy.expire)
         if real.serial is not None:
-            proven = copy.proven
+            proven, new_at = copy.proven, copy.new_at
             copy = _compared(copy, seen.serial, real, at.now)
             if look.trouble:  # a silent source renews no lease, whatever serial is still shown
-                copy = replace(copy, proven=proven)
+                copy = replace(copy, proven=proven, new_at=new_at)
     one = _Judging(copy, look, real, limits, at)
     copy = replace(copy, renewed=one.renewed)
     copy = replace(copy, **_Judging(copy, look, real, limits, at).failing())
