@@ -309,7 +309,15 @@ class _Judging:
         file, shown = self.copy.file, self.copy.shown
         if file is not None and file.refused:
             return f"its file is refused: {file.refused}"
-        if file is not None and file.foreign and not taken(file, self.look):
+        unknown = self.look.own is None and served(self.look.asked) is None
+        if (
+            file is not None
+            and file.foreign
+            and not taken(file, self.look)
+            and (
+                unknown or self.overdue  # it may take it yet, at its next refresh
+            )
+        ):
             types = ", ".join(file.foreign)
             return f"its file has what the resolver may not understand: {types}"
         if self.short:

@@ -122,6 +122,9 @@ def test_a_file_with_an_unknown_type_is_stale_unless_the_resolver_took_it() -> N
     assert "NEWTYPE" in copy.because
     assert looks(Look(file=file, own=100)).health is Health.HEALTHY
     assert looks(Look(file=replace(file, refused="cut"), own=100)).health is Health.STALE
+    late = [Look(file=file, own=99)] * 33  # more than a refresh and a look
+    assert looks(*late[:-1]).health is Health.UNKNOWN
+    assert "NEWTYPE" in looks(*late).because
 
 
 def test_a_server_that_soon_drops_its_copy_is_a_reason_and_one_that_keeps_it_none() -> None:
