@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from steering.model import Seconds, WallTime
+from steering.model import Instant, Seconds, WallTime
 
 
 class Way(enum.StrEnum):
@@ -104,3 +104,5 @@ class Real:
     """A server answers well over the path in use: resolvers could do without a copy."""
     doubt: str = ""
     """Why this host's clock may be wrong; empty: nothing speaks for that."""
+    history: tuple[tuple[int, Instant], ...] = ()
+    """The newest serials of late, each with the instant it was first seen, the latest last."""

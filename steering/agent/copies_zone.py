@@ -26,6 +26,7 @@ from steering.decide.copy_course import (
     carried_out,
 )
 from steering.judge.copies import Copy, Limits, Moment, judge, served
+from steering.judge.known.zone_copies import NO_HISTORY, ZoneHistory, newer
 from steering.model import Event, Instant, WallTime
 from steering.observe.copies.clients import Clients, ask_clients
 from steering.observe.copies.held import CopyFile, by_address, mirrored
@@ -78,6 +79,7 @@ class WatchedZone:
         self.config = config
         self.due: Instant = now
         self.real = Real()
+        self._history = NO_HISTORY
         self.now: Instant = now
         """Of the latest look."""
         self._servers = Servers(
@@ -123,8 +125,9 @@ class WatchedZone:
         resolvers = (self._look_at(one, around, names) for one in self.resolvers.values())
         real, _ = await asyncio.gather(servers, asyncio.gather(*resolvers))
         await self._confirm_denied(around, wall)
-        self.real = replace(real, doubt=real.doubt or around.doubt)
         self.now = time.monotonic()
+        self._history = _learned(self._history, real.serial, self.now)
+        self.real = replace(real, doubt=real.doubt or around.doubt, history=self._history.serials)
 
     async def _confirm_denied(self, around: Around, wall: WallTime) -> None:
         """A name that is denied may have been removed since it was learned, or never been there."""
@@ -236,6 +239,14 @@ class WatchedZone:
             return True, "no such command is configured any more"
         ended = await result(Command(argv=argv, limit=one.config.control.time_limit).run())
         return ended.done, ended.said
+
+
+def _learned(history: ZoneHistory, serial: int | None, now: Instant) -> ZoneHistory:
+    """The serials of late, with the newest of now. If all servers went back, so does this."""
+    if serial is None:
+        return history
+    kept = tuple((known, at) for known, at in history.serials if not newer(known, serial))
+    return ZoneHistory(serials=kept).learn(serial, now)
 
 
 async def _own(one: WatchedResolver, zone: str) -> int | None:

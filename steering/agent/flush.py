@@ -3,7 +3,8 @@
 After each turn `turn` notes what is due (`flush_due`). Tasks of their own, one for each resolver,
 have it done: whatever a resolver does, the loop does not wait for it. How often is bounded; what
 comes in between is done at once with the next. A flush that fails is an alarm and is tried again,
-more and more seldom, for as long as the longest memory of a resolver lasts.
+more and more seldom, for as long as the longest memory of a resolver lasts. In calm times each
+resolver is asked now and then whether it can be reached at all.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ AT_ONCE: Final = 3
 """Flushes that may follow each other at once."""
 EVERY: Final[Seconds] = 10.0
 """Time for which one more is allowed."""
+TRIED_EVERY: Final[Seconds] = 300.0
+"""How often it is tried whether a resolver can be reached, in calm times."""
 AGAIN: Final[tuple[Seconds, Seconds]] = 5.0, 60.0
 """Pause after a flush that failed: the first one, doubled each time, and the longest."""
 
@@ -42,9 +45,12 @@ class _Resolver:
     """Flushes in a bucket of `AT_ONCE`, which one leaves in `EVERY`: as of `begun`."""
     begun: Instant = float("-inf")
     """When the latest flush began."""
+    tried: Instant = float("-inf")
+    """When it was last tried whether it can be reached."""
     problem: str = ""
-    """What went wrong with the latest flush; empty: nothing."""
+    """What went wrong with the latest flush, or why it can't be reached; empty: nothing."""
     failures: int = 0
+    """Flushes in a row that failed."""
     failing_since: Instant = 0.0
 
     def allowed_at(self) -> Instant:
@@ -122,7 +128,9 @@ class Flushing:
 
     async def _work(self, one: _Resolver) -> None:
         while True:
-            await one.came.wait()
+            if not await _within(one.tried + TRIED_EVERY - time.monotonic(), one.came):
+                await self._try(one)
+                continue
             await asyncio.sleep(max(0.0, one.allowed_at() - time.monotonic()))
             one.came.clear()
             done, one.waiting = one.waiting, []
@@ -130,8 +138,15 @@ class Flushing:
             if await self._flush(one, done) or self._given_up(one):
                 continue
             one.waiting[:0] = done
-            await self._pause(one)
+            first, longest = AGAIN
+            await _within(min(longest, first * 2 ** min(10, one.failures - 1)), one.came)
             one.came.set()
+
+    async def _try(self, one: _Resolver) -> None:
+        """In calm times: an operator should not learn in an incident that it can't be reached."""
+        one.tried = time.monotonic()
+        came = await one.driver.reach()
+        one.problem = "" if came.done else f"{came.said} (tried in calm times)"
 
     async def _flush(self, one: _Resolver, dues: list[Due]) -> bool:
         """Has it forget all of this at once; whether it did."""
@@ -140,9 +155,9 @@ class Flushing:
         after = "; ".join(dict.fromkeys(f"{due.upstream}: {due.after}" for due in dues))
         self._meters.flushes.labels(str(kind), "done" if came.done else "failed").inc()
         if not came.done:
-            one.failures += 1
-            if not one.problem:
+            if not one.failures:
                 one.failing_since = time.monotonic()
+            one.failures += 1
             one.problem = f"{came.said} ({after})"
             return False
         one.problem, one.failures = "", 0
@@ -159,15 +174,14 @@ class Flushing:
         one.problem, one.failures = "", 0
         return True
 
-    async def _pause(self, one: _Resolver) -> None:
-        """After a failure: until it is tried again, or something new is due."""
-        first, longest = AGAIN
-        pause = min(longest, first * 2 ** min(10, one.failures - 1))
-        try:
-            async with asyncio.timeout(pause):
-                await one.came.wait()
-        except TimeoutError:
-            pass
+
+async def _within(seconds: Seconds, event: asyncio.Event) -> bool:
+    """Whether the event comes within so many seconds."""
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
 
 def _together(dues: list[Due]) -> Moved:

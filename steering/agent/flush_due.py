@@ -1,9 +1,10 @@
 """After which moves the resolvers have something to forget: those that carry, and the returns.
 
-A move counts once its route is installed and a question without a mark was answered well over it.
-The addresses of an upstream mostly move together, so they are waited for, but not for long. What
-the resolvers remember is known by what the agent's own probes of the local path got lately: a
-detour that an override ordered, with no fault, leaves nothing to forget.
+A move counts once its route is installed and a question without a mark was answered well over its
+site, in its family. The addresses of an upstream mostly move together, so those whose routes are
+missing are waited for, but not for long. What the resolvers remember is known by what the agent's
+own probes of the local path got lately: a detour that an override ordered, with no fault, leaves
+nothing to forget.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from steering.decide.state import State
 from steering.decide.verification import Verification
 from steering.format import counted
 from steering.judge.known.ledger import SILENCES
-from steering.model import LOCAL, Health, Instant, Kind, Round, Seconds, Verdict
+from steering.model import LOCAL, Family, Health, Instant, Kind, Round, Seconds, Verdict
 
 TOGETHER: Final[Seconds] = 0.5
 """How long a move that carries waits for others of the same upstream."""
@@ -103,19 +104,15 @@ class FlushDue:
         self, state: State, name: str, known: _Upstream, planned: Mapping[str, str]
     ) -> Iterator[Due]:
         """After moves to sites."""
-        carrying = {
-            address: site
-            for address, site in planned.items()
-            if _carries(state.verifications.get(address), site)
-        }
-        new = {a: site for a, site in carrying.items() if known.carried.get(a) != site}
+        waiting = {a: site for a, site in planned.items() if known.carried.get(a) != site}
+        new = _carried(state, waiting)
         faults = _lately(known, state.now)
         if not new or not faults:
             known.carries_since = None
             return
         if known.carries_since is None:
             known.carries_since = state.now
-        if len(carrying) < len(planned) and state.now - known.carries_since < TOGETHER:
+        if len(new) < len(waiting) and state.now - known.carries_since < TOGETHER:
             return
         silent = {a for a in new if state.ledger.path(a).streak >= SILENCES}
         known.carries_since = None
@@ -163,11 +160,29 @@ class FlushDue:
         yield _due(state, name, silent, faults, after)
 
 
-def _carries(proof: Verification | None, site: str) -> bool:
-    """Whether live answers have come over this site, none of them bad."""
-    if proof is None or proof.path != site or proof.installed is None:
-        return False
-    return proof.proved or (proof.good > 0 and not proof.bad)
+def _carried(state: State, waiting: Mapping[str, str]) -> dict[str, str]:
+    """Those whose route is in place, over a site from which a live answer came in their family.
+
+    None of them has had a bad one. The routes of all come at once, so one good answer is waited
+    for and not one from each: clients fail meanwhile.
+    """
+    in_place = {
+        address: site
+        for address, site in waiting.items()
+        if (proof := state.verifications.get(address)) is not None
+        and _in_place(proof, site)
+        and (proof.proved or not proof.bad)
+    }
+    carry = {
+        (site, Family.of(address))
+        for address, site in in_place.items()
+        if (proof := state.verifications[address]).proved or proof.good
+    }
+    return {a: site for a, site in in_place.items() if (site, Family.of(a)) in carry}
+
+
+def _in_place(proof: Verification, site: str) -> bool:
+    return proof.path == site and proof.installed is not None
 
 
 def _lately(known: _Upstream, now: Instant) -> frozenset[Fault]:

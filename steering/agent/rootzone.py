@@ -36,7 +36,10 @@ RETRY: Final[Seconds] = 900.0
 STALLED: Final[Seconds] = 900.0
 """A round that takes longer hangs, on a disk or on a control program."""
 TOLERATED: Final = 2
-"""Rounds in a row without an answer before there is an alarm. What is refused is told at once."""
+"""Rounds in a row without an answer, or while another process is at work, before there is an alarm.
+What is refused is told at once."""
+BUSY: Final[Seconds] = 60.0
+"""Until the next try, where another process is at work: `steering rootzone` by hand."""
 
 
 @dataclass(slots=True)
@@ -44,6 +47,7 @@ class _Progress:
     """What came of the rounds so far."""
 
     silent: int = 0
+    busy: int = 0
     result: Result | None = None
     error: str = ""
     published: dict[str, Published] = field(default_factory=dict)
@@ -98,19 +102,23 @@ class KeptRoot:
     async def _round(self, settings: RootZone) -> Seconds:
         """One round. Returns the pause until the next."""
         kept = Kept(directory_of(self._runtime.version.setup.config.state))
+        self._now.error = ""
+        lock = kept.locked()
         try:
-            lock = kept.locked()
             await aside(lock.__enter__)
+            # At the agent's end it is not let go here: a disk that hangs would hold that up.
             try:
                 await self._work(kept, settings)
-            finally:
-                lock.__exit__(None, None, None)
+            except OSError as error:
+                self._now.error = _said(error, kept)
+            await aside(partial(lock.__exit__, None, None, None))
         except CommandError as error:
-            self._now.error = str(error)
+            self._now.busy += 1
+            self._now.error = str(error) if self._now.busy >= TOLERATED else ""
+            return BUSY
         except OSError as error:
-            self._now.error = f"{error.filename or kept.directory}: {error.strerror or error}"
-        else:
-            self._now.error = ""
+            self._now.error = _said(error, kept)
+        self._now.busy = 0
         result = self._now.result
         copy = result.copy if result is not None else None
         refresh, retry = (copy.facts.refresh, copy.facts.retry) if copy else (RETRY, RETRY)
@@ -192,6 +200,10 @@ class KeptRoot:
             self._log_event(
                 Event(event="rootzone_not_renewed", because=f"{result.outcome}: {result.because}")
             )
+
+
+def _said(error: OSError, kept: Kept) -> str:
+    return f"{error.filename or kept.directory}: {error.strerror or error}"
 
 
 def _what_is_left(copy: Copy | None, wall: float) -> str:

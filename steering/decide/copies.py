@@ -75,7 +75,11 @@ class _Step:
             Phase.RETURNING: self._returning,
             Phase.UNDOING: self._undoing,
         }
-        return steps[self.course.phase]()
+        course, order = steps[self.course.phase]()
+        forbidden = self.leave.forbids()
+        if order is not None and forbidden:  # what an agent began that ended before it was done
+            return replace(self.course, held=f"it stays as it is: {forbidden}"), None
+        return course, order
 
     # --- on the way out ---------------------------------------------------------------------------
 
@@ -228,7 +232,7 @@ class _Step:
         copy, file = self.one.copy, self.one.copy.file
         if file is not None and (file.refused or file.foreign):
             return False
-        return copy.proven == self.now and copy.health is Health.HEALTHY
+        return copy.renewed and copy.health is Health.HEALTHY
 
     def _old_before_it(self) -> list[Asked]:
         """Answers of forwarders and nodes with the old serial, for longer than caches hold it."""
@@ -278,7 +282,7 @@ class _Step:
         file = self.one.copy.file
         if file is not None and not taken(file, self.one.look):
             return "it does not answer from the new file"
-        return "" if self.one.copy.proven == self.now else "it does not show a new copy"
+        return "" if self.one.copy.renewed else "it does not show a new copy"
 
     def _undoing(self) -> tuple[Course, Order | None]:
         course = self.course

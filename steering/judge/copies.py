@@ -63,6 +63,10 @@ class Copy:
     """Why it should be taken out; empty: it may stay."""
     left: Seconds | None = None
     """Until it should be taken out; None: not known."""
+    new_at: Instant | None = None
+    """When what it last showed was surely the newest; None: not known."""
+    renewed: bool = False
+    """What it last showed was new within the time in which the resolver renews it."""
 
     def age(self, now: Instant) -> Seconds:
         """Since it was last proven new, or since it is watched if it never was."""
@@ -91,12 +95,13 @@ def judge(copy: Copy, look: Look, real: Real, limits: Limits, at: Moment) -> Cop
     if seen is not None:
         copy = replace(copy, expire=seen.expire or copy.expire)
         if real.serial is not None:
-            proven = copy.proven
-            copy = _compared(copy, seen.serial, real.serial, at.now)
+            proven, new_at = copy.proven, copy.new_at
+            copy = _compared(copy, seen.serial, real, at.now)
             if look.trouble:  # a silent source renews no lease, whatever serial is still shown
-                copy = replace(copy, proven=proven)
+                copy = replace(copy, proven=proven, new_at=new_at)
     one = _Judging(copy, look, real, limits, at)
-    copy = replace(copy, **one.failing())
+    copy = replace(copy, renewed=one.renewed)
+    copy = replace(copy, **_Judging(copy, look, real, limits, at).failing())
     one = _Judging(copy, look, real, limits, at)
     out, left = one.limit()
     copy = replace(copy, out=out, left=left)
@@ -144,15 +149,37 @@ def _seen(look: Look, *, out: bool) -> Shown | None:
     return replace(source, serial=look.own, expires=expires, left=None)
 
 
-def _compared(copy: Copy, serial: int, newest: int, now: Instant) -> Copy:
+def _compared(copy: Copy, serial: int, real: Real, now: Instant) -> Copy:
     """Compares serials (RFC 1982). One that is ahead is not behind, and proves nothing; of two
     that are 2^31 apart neither is newer, so one that differs so is no copy of this zone.
+
+    One that is behind was new until the next was seen: a zone may change faster than it is copied.
     """
-    if serial == newest:
-        return replace(copy, proven=now, behind=None)
-    if newer(serial, newest):
-        return replace(copy, behind=None)
-    return replace(copy, behind=now if copy.behind is None else copy.behind)
+    if serial == real.serial:
+        return replace(copy, proven=now, new_at=now, behind=None)
+    if real.serial is not None and newer(serial, real.serial):
+        return replace(copy, new_at=None, behind=None)
+    new, overtaken = _overtaken(serial, real.history)
+    proven = max((at for at in (copy.proven, new) if at is not None), default=None)
+    since = overtaken if new is not None else copy.behind
+    return replace(copy, proven=proven, new_at=new, behind=now if since is None else since)
+
+
+def _overtaken(
+    serial: int, history: Sequence[tuple[int, Instant]]
+) -> tuple[Instant | None, Instant | None]:
+    """When a serial was surely the newest for the last time, and since when a newer one is known.
+
+    None where that was before the history begins.
+    """
+    earlier: tuple[int, Instant] | None = None
+    for known, at in history:
+        if newer(known, serial):
+            if earlier is None:
+                return None, at
+            return (at if earlier[0] == serial else earlier[1]), at
+        earlier = known, at
+    return None, None
 
 
 class _Judging:
@@ -171,10 +198,10 @@ class _Judging:
     @property
     def fresh_elsewhere(self) -> bool:
         """The servers' own signatures live so much longer that the copy is stale, not the clock
-        wrong: a wrong clock makes all of them look short. A copy that is the same as theirs has the
+        wrong: a wrong clock makes all of them look short. A copy that is as new as theirs has the
         same signatures, whatever was asked for.
         """
-        if self.copy.proven == self.at.now:
+        if self.copy.renewed:
             return False
         if self.life is None or self.real_life is None or self.real.doubt:
             return False
@@ -188,6 +215,12 @@ class _Judging:
         """
         since = self.copy.behind
         return since is not None and self.at.now - since > self.between
+
+    @property
+    def renewed(self) -> bool:
+        """What it last showed was new within the time in which the resolver renews it."""
+        new_at = self.copy.new_at
+        return new_at is not None and self.at.now - new_at <= self.between
 
     @property
     def between(self) -> Seconds:
@@ -266,8 +299,9 @@ class _Judging:
             return Signal.NOTHING, self.look.trouble
         if self.real.serial is None:
             return Signal.NOTHING, "the zone's servers show no serial to compare with"
-        if copy.proven == self.at.now:
-            return Signal.MENDED, f"has serial {copy.shown.serial}, as the zone's servers"
+        if copy.renewed:
+            of = "as" if copy.behind is None else "lately that of"
+            return Signal.MENDED, f"has serial {copy.shown.serial}, {of} the zone's servers"
         return Signal.NOTHING, self.look.trouble
 
     def _late(self) -> str:
@@ -275,7 +309,15 @@ class _Judging:
         file, shown = self.copy.file, self.copy.shown
         if file is not None and file.refused:
             return f"its file is refused: {file.refused}"
-        if file is not None and file.foreign and not taken(file, self.look):
+        unknown = self.look.own is None and served(self.look.asked) is None
+        if (
+            file is not None
+            and file.foreign
+            and not taken(file, self.look)
+            and (
+                unknown or self.overdue  # it may take it yet, at its next refresh
+            )
+        ):
             types = ", ".join(file.foreign)
             return f"its file has what the resolver may not understand: {types}"
         if self.short:

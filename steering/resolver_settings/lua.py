@@ -181,7 +181,9 @@ class _Values:
         if token.kind == "text":
             return token.text
         if token.kind == "number":
-            return float(token.text) if "." in token.text else int(token.text, 0)
+            if "." in token.text:
+                return float(token.text)
+            return int(token.text, 16 if token.text[:2] in {"0x", "0X"} else 10)
         return CONSTANTS.get(token.text, UNKNOWN)
 
     def _table(self) -> object:

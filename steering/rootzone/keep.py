@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,9 +20,10 @@ from typing import Final
 from steering.errors import FAILED, CommandError
 from steering.model import WallTime
 from steering.observe.zone.facts import Copy, Shown, newer
-from steering.observe.zone.messages import read_head
+from steering.observe.zone.messages import read_head, seconds_from, whole_from
 from steering.system.files import (
     make_directory,
+    names_in,
     read_regular,
     sync_directory,
     write_atomically,
@@ -32,6 +34,10 @@ ROOT: Final = "."
 FOLDER: Final = "rootzone"
 """Below `state`."""
 _FILE: Final = "root.zone"
+_DRAFT: Final = f".{_FILE}.draft."
+_ENTRIES: Final = 1000
+"""More files than the directory ever has."""
+_SERIALS: Final = 1 << 32
 _LARGEST_NOTE: Final = 1 << 20
 _MODE: Final = 0o755
 
@@ -65,7 +71,9 @@ class Kept:
         self.directory = directory
         self.file = directory / _FILE
         self.previous = directory / f"{_FILE}.previous"
-        self.draft = directory / f".{_FILE}.draft"
+        self.draft = directory / f"{_DRAFT}{os.getpid()}.{time.monotonic_ns()}"
+        """Where a new copy is written. Each process has its own: a child of one that was killed
+        may still be writing."""
         self._note = directory / "last.json"
 
     @contextmanager
@@ -79,7 +87,10 @@ class Kept:
             except BlockingIOError:
                 because = f"another process is at work in {self.directory}: try again later"
                 raise CommandError(FAILED, because) from None
-            yield
+            try:
+                yield
+            finally:
+                self._remove_drafts()
 
     def copy(self) -> Copy | None:
         """The copy, by the first line of its file; None: there is none, or it can't be read."""
@@ -109,22 +120,31 @@ class Kept:
         sync_directory(self.directory)
         self.keep(floor=copy.facts.serial)
 
+    def _remove_drafts(self) -> None:
+        """Removes what this process did not use, and what one before it left."""
+        with contextlib.suppress(OSError):
+            for name in names_in(self.directory, _ENTRIES):
+                if name.startswith(_DRAFT):
+                    (self.directory / name).unlink(missing_ok=True)
+
     def note(self) -> Note:
         """What is noted; nothing where the file is missing or can't be read."""
         try:
             made = json.loads(read_regular(self._note, _LARGEST_NOTE))
             last = made["last"]
             return Note(
-                floor=None if made["floor"] is None else int(made["floor"]),
+                floor=None if made["floor"] is None else whole_from(made["floor"], _SERIALS),
                 last=None
                 if last is None
                 else Round(
-                    time=float(last["time"]),
+                    time=seconds_from(last["time"]),
                     good=bool(last["good"]),
                     because=str(last["because"]),
                     shown=tuple(Shown(**one) for one in last["shown"]),
                 ),
-                published={str(file): int(n) for file, n in made["published"].items()},
+                published={
+                    str(file): whole_from(n, _SERIALS) for file, n in made["published"].items()
+                },
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return Note()

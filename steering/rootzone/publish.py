@@ -30,6 +30,7 @@ from steering.observe.dnssec.anchors import Anchors
 from steering.observe.zone import ends
 from steering.observe.zone.child import examine
 from steering.observe.zone.facts import LIMITS, Copy, Failed, Fault, Limits, ZoneFacts, newer
+from steering.observe.zone.messages import read_head
 from steering.rootzone.keep import ROOT, Kept
 from steering.system.files import read_regular, sync_directory
 from steering.system.side_thread import aside
@@ -152,8 +153,9 @@ async def publish(
 
 
 def is_published(kept: Kept, copy: Copy, target: Target) -> bool:
-    """Whether this copy is what the resolver was last given, and answers from."""
-    return kept.note().published.get(str(target.file)) == copy.facts.serial
+    """Whether this copy is what the resolver was last given, answered from, and still has."""
+    noted = kept.note().published.get(str(target.file))
+    return noted == copy.facts.serial and read_head(target.file) == copy
 
 
 def _remark(target: Target, facts: ZoneFacts) -> str:

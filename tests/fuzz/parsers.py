@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fuzz import answers, dnstap, files, speaker, web
+from fuzz import answers, dnstap, files, settings, speaker, web, zones
 from fuzz.driver import Driver
 
 PARSERS: Final[Mapping[str, tuple[Callable[[int], Driver], int]]] = {
@@ -13,6 +13,9 @@ PARSERS: Final[Mapping[str, tuple[Callable[[int], Driver], int]]] = {
     "second": (answers.Overheard, 500_000),
     "keys": (answers.Resolved, 500_000),
     "copies": (answers.OfCopies, 500_000),
+    "transfer": (zones.Transfer, 250_000),
+    "zone": (zones.ZoneText, 250_000),
+    "zone-head": (zones.Head, 250_000),
     "frames": (dnstap.Walk, 1_000_000),
     "streams": (dnstap.Streams, 750_000),
     "tallies": (dnstap.Tallies, 500_000),
@@ -27,6 +30,7 @@ PARSERS: Final[Mapping[str, tuple[Callable[[int], Driver], int]]] = {
     "anchors": (files.Anchors, 500_000),
     "resolvers": (files.ResolvConf, 500_000),
     "config": (files.Configuration, 1_000_000),
+    "settings": (settings.Settings, 250_000),
     "journal": (files.Journal, 250_000),
     "columns": (files.Columns, 250_000),
 }

@@ -293,6 +293,8 @@ def test_a_real_resolver_takes_every_flush(kind: str) -> None:
         faults=frozenset(Fault),
     )
     with site(kind) as made:
+        reached = asyncio.run(driver_of(made.settings()).reach())
+        assert reached.done, reached.said
         came = asyncio.run(driver_of(made.settings()).flush(moved))
         assert came.done, came.said
         assert made.whence() in {"copy", "real"}

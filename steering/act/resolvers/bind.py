@@ -39,6 +39,10 @@ class Bind(ByInclude):
             return True if gone or "not loaded" in str(error) else None
         return False
 
+    async def reach(self) -> Result:
+        """Asks for its status (`Driver`)."""
+        return await result(self._control.run("status"))
+
     def remembers(self, moved: Moved) -> bool:
         """Only where keys were bogus (`Driver`)."""
         return Fault.KEYS in moved.faults

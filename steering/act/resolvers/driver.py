@@ -82,6 +82,9 @@ class Driver(Protocol):
     async def is_out(self, zone: str) -> bool | None:
         """Whether it runs without a copy of the zone, by its own word; None: it can't be known."""
 
+    async def reach(self) -> Result:
+        """Whether it can be reached by its control channel: it is asked, and changes nothing."""
+
     def remembers(self, moved: Moved) -> bool:
         """Whether it remembers something after such faults that keeps its clients failing."""
 

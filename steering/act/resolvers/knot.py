@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from steering.act.resolvers.by_include import ByInclude
-from steering.act.resolvers.driver import Kind, Moved, NotDoneError, Result
+from steering.act.resolvers.driver import Kind, Moved, NotDoneError, Result, result
 from steering.act.resolvers.include import Include
 from steering.model import Seconds
 
@@ -77,6 +77,10 @@ class Knot(ByInclude):
             except NotDoneError:
                 return None
         return out
+
+    async def reach(self) -> Result:
+        """Asks all instances (`Driver`)."""
+        return await result(self._all(""))
 
     def remembers(self, moved: Moved) -> bool:  # noqa: ARG002
         """It never does (`Driver`)."""

@@ -39,6 +39,10 @@ class PowerDns(ByInclude):
         """It does not say."""
         return None
 
+    async def reach(self) -> Result:
+        """Asks for its status (`Driver`)."""
+        return await result(self._control.run("ping"))
+
     def remembers(self, moved: Moved) -> bool:
         """Where anything was bogus (`Driver`)."""
         return moved.bogus

@@ -44,6 +44,10 @@ class Unbound(ByInclude):
         except NotDoneError:
             return None
 
+    async def reach(self) -> Result:
+        """Asks for its status (`Driver`)."""
+        return await result(self._control.run("status"))
+
     def remembers(self, moved: Moved) -> bool:
         """Where anything was bogus, or silent (`Driver`)."""
         return moved.bogus or bool(moved.silent)

@@ -28,6 +28,8 @@ from steering.system.files import open_regular
 HEAD: Final = "; steering "
 """Begins the first line of a file of ours; the rest of the line is the packed copy."""
 
+_MANY: Final = 1 << 37
+"""More than any count here. As seconds it is after the year 6000, and can be written as a date."""
 _LONGEST_HEAD: Final = 1 << 16
 
 Result = ZoneFacts | Fetched | Failed
@@ -74,6 +76,24 @@ def task_from(made: Mapping[str, Any]) -> Task:
     )
 
 
+def seconds_from(value: object) -> float:
+    """A time or a length of time, as JSON has it. Raises ValueError, TypeError."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    if not 0 <= value < _MANY:  # nor is it NaN
+        raise ValueError(f"{value!r} is no time")
+    return float(value)
+
+
+def whole_from(value: object, limit: int) -> int:
+    """A whole number below the limit. Raises ValueError, TypeError."""
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    if not 0 <= value < limit:
+        raise ValueError(f"{value!r} is out of its range")
+    return value
+
+
 def facts_from(made: Mapping[str, Any]) -> ZoneFacts:
     """The facts that `packed` made. Raises ValueError, TypeError or KeyError for anything else."""
     expires = made["expires"]
@@ -81,11 +101,16 @@ def facts_from(made: Mapping[str, Any]) -> ZoneFacts:
         **{
             **made,
             "zone": str(made["zone"]),
-            "serial": int(made["serial"]),
-            "expires": None if expires is None else float(expires),
+            "serial": whole_from(made["serial"], 1 << 32),
+            "refresh": seconds_from(made["refresh"]),
+            "retry": seconds_from(made["retry"]),
+            "expire": seconds_from(made["expire"]),
+            "records": whole_from(made["records"], _MANY),
+            "octets": whole_from(made["octets"], _MANY),
+            "expires": None if expires is None else seconds_from(expires),
             "digest": Digest(made["digest"]),
             "unknown_types": tuple(map(str, made["unknown_types"])),
-            "algorithms": tuple(map(int, made["algorithms"])),
+            "algorithms": tuple(whole_from(one, 256) for one in made["algorithms"]),
             "problems": tuple(map(str, made["problems"])),
             "ends_with": tuple(Question(**each) for each in made["ends_with"]),
         }
@@ -97,7 +122,7 @@ def copy_from(made: Mapping[str, Any]) -> Copy:
     return Copy(
         facts=facts_from(made["facts"]),
         source=str(made["source"]),
-        verified=float(made["verified"]),
+        verified=seconds_from(made["verified"]),
     )
 
 

@@ -101,7 +101,7 @@ class Connection:
             if octets > limits.octets:
                 raise UnreadableZoneError(f"the transfer has more than {limits.octets} octets")
             over = False
-            for name, ttl, rdata in self._records(wire, query_id):
+            for name, ttl, rdata in records_in(wire, query_id, self._zone):
                 if over:
                     raise UnreadableZoneError("records behind the SOA that ends the transfer")
                 records += 1
@@ -157,42 +157,49 @@ class Connection:
             raise TimeoutError("no time left")
         self._socket.settimeout(min(left, longest))
 
-    def _records(
-        self, wire: bytes, query_id: int
-    ) -> Iterator[tuple[dns.name.Name, int, dns.rdata.Rdata]]:
-        """The records of one message of the transfer (RFC 5936 2.2)."""
-        if len(wire) < _HEADER.size:
-            raise UnreadableZoneError("a message shorter than a header")
-        answers_to, flags, questions, answers, authorities, _ = _HEADER.unpack_from(wire)
-        if rcode := flags & _RCODE:
-            raise SilentSourceError(f"{dns.rcode.to_text(dns.rcode.Rcode(rcode))} for the AXFR")
-        if answers_to != query_id or not flags & _QR or flags & (_OPCODE | _TC):
-            raise UnreadableZoneError("a message that is no part of this transfer")
-        if authorities or questions > 1:
-            raise UnreadableZoneError("a message with other sections than a transfer has")
-        if not answers:
-            raise UnreadableZoneError("a message without a record")
-        try:
-            parser = dns.wire.Parser(wire, _HEADER.size)
-            for _ in range(questions):
-                name, (rdtype, rdclass) = parser.get_name(decompress=True), parser.get_struct("!HH")
-                if (name, rdtype, rdclass) != (self._zone, dns.rdatatype.AXFR, IN):
-                    raise UnreadableZoneError("another question's answer")
-            for _ in range(answers):
-                yield self._record(parser)
-        except (dns.exception.DNSException, ValueError, struct.error) as error:
-            raise UnreadableZoneError(f"a record can't be read: {error}") from error
 
-    def _record(self, parser: dns.wire.Parser) -> tuple[dns.name.Name, int, dns.rdata.Rdata]:
-        name = parser.get_name(decompress=True)
-        rdtype, rdclass, ttl, size = parser.get_struct(_RECORD.format)
-        if rdclass != IN:
-            raise UnreadableZoneError(f"a record of class {rdclass} at {name}")
-        if not name.is_subdomain(self._zone):
-            raise UnreadableZoneError(f"a record outside the zone, at {name}")
-        with parser.restrict_to(size):
-            rdata = dns.rdata.from_wire_parser(IN, dns.rdatatype.RdataType.make(rdtype), parser)
-        return name, ttl, rdata
+def records_in(
+    wire: bytes, query_id: int, zone: dns.name.Name
+) -> Iterator[tuple[dns.name.Name, int, dns.rdata.Rdata]]:
+    """The records of one message of the transfer (RFC 5936 2.2): owner, TTL, data.
+
+    Raises UnreadableZoneError, and SilentSourceError for an error that the server answers.
+    """
+    if len(wire) < _HEADER.size:
+        raise UnreadableZoneError("a message shorter than a header")
+    answers_to, flags, questions, answers, authorities, _ = _HEADER.unpack_from(wire)
+    if rcode := flags & _RCODE:
+        raise SilentSourceError(f"{dns.rcode.to_text(dns.rcode.Rcode(rcode))} for the AXFR")
+    if answers_to != query_id or not flags & _QR or flags & (_OPCODE | _TC):
+        raise UnreadableZoneError("a message that is no part of this transfer")
+    if authorities or questions > 1:
+        raise UnreadableZoneError("a message with other sections than a transfer has")
+    if not answers:
+        raise UnreadableZoneError("a message without a record")
+    try:
+        parser = dns.wire.Parser(wire, _HEADER.size)
+        for _ in range(questions):
+            name, (rdtype, rdclass) = parser.get_name(decompress=True), parser.get_struct("!HH")
+            if (name, rdtype, rdclass) != (zone, dns.rdatatype.AXFR, IN):
+                raise UnreadableZoneError("another question's answer")
+        for _ in range(answers):
+            yield _record(parser, zone)
+    except (dns.exception.DNSException, ValueError, struct.error) as error:
+        raise UnreadableZoneError(f"a record can't be read: {error}") from error
+
+
+def _record(
+    parser: dns.wire.Parser, zone: dns.name.Name
+) -> tuple[dns.name.Name, int, dns.rdata.Rdata]:
+    name = parser.get_name(decompress=True)
+    rdtype, rdclass, ttl, size = parser.get_struct(_RECORD.format)
+    if rdclass != IN:
+        raise UnreadableZoneError(f"a record of class {rdclass} at {name}")
+    if not name.is_subdomain(zone):
+        raise UnreadableZoneError(f"a record outside the zone, at {name}")
+    with parser.restrict_to(size):
+        rdata = dns.rdata.from_wire_parser(IN, dns.rdatatype.RdataType.make(rdtype), parser)
+    return name, ttl, rdata
 
 
 def _said(error: OSError) -> str:

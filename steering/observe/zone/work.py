@@ -6,6 +6,7 @@ otherwise. It prints lines of JSON: `{"progress": …}`, and at the end the resu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -35,6 +36,8 @@ from steering.observe.zone.transfer import Connection, SilentSourceError
 from steering.observe.zone.verify import RefusedAlgorithmError, verify
 
 _NICE: Final = 5
+_OOM: Final = "500"
+"""Where memory runs out, this goes before the agent, whose own value it would have."""
 _OWN_SHARE: Final = 0.8
 """Of the time, so that it can say what it found before the parent ends it."""
 _MODE: Final = 0o644
@@ -50,6 +53,8 @@ def main() -> None:
 
 def _limit(limits: Limits) -> None:
     os.nice(_NICE)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM, encoding="ascii")
     cpu = max(1, round(limits.cpu))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))

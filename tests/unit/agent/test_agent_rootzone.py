@@ -187,6 +187,18 @@ def test_a_disk_that_can_not_be_written_is_an_alarm(around: Around) -> None:
     assert "rootzone" in around.problem()
 
 
+def test_a_command_by_hand_meanwhile_is_waited_for(around: Around) -> None:
+    with serving(around.stage.made.signed(SERIAL)) as source:
+        with around.stage.kept.locked():
+            assert around.round(source) == agent_rootzone.BUSY
+            assert around.problem() == ""
+            around.round(source)
+            assert "another process" in around.problem()
+        around.round(source)
+    assert around.problem() == ""
+    assert around.told == ["rootzone_renewed", "rootzone_published"]
+
+
 def test_a_round_that_never_ends_is_an_alarm(around: Around) -> None:
     around.made._settings = around.settings
     around.made._began = time.monotonic() - 2 * agent_rootzone.STALLED

@@ -33,9 +33,10 @@ class Resolver:
     def __init__(self) -> None:
         self.asked: list[Moved] = []
         self.at: list[float] = []
-        self.answer = OK
+        self.answer = self.status = OK
         self.hangs = False
         self.helps = True
+        self.reached = 0
 
     async def take_out(self, zone: str) -> Result:
         raise NotImplementedError(zone)
@@ -45,6 +46,10 @@ class Resolver:
 
     async def is_out(self, zone: str) -> bool | None:
         raise NotImplementedError(zone)
+
+    async def reach(self) -> Result:
+        self.reached += 1
+        return self.status
 
     def remembers(self, moved: Moved) -> bool:
         return self.helps and bool(moved.faults)
@@ -243,6 +248,32 @@ def test_a_resolver_that_remembers_nothing_is_left_alone(monkeypatch: pytest.Mon
 
     asyncio.run(agent.during(story))
     assert not resolver.asked
+    assert not agent.events
+
+
+def test_a_resolver_that_can_not_be_reached_is_an_alarm_in_calm_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver = Resolver()
+    resolver.status = BAD
+    agent = Agent(monkeypatch, resolver)
+    monkeypatch.setattr(flush, "TRIED_EVERY", 0.05)
+
+    async def story() -> None:
+        agent.turn()
+        await async_until(lambda: agent.flushing.problem)
+        assert agent.flushing.problem == "unbound: error: refused (tried in calm times)"
+        number = resolver.reached
+        await async_until(lambda: resolver.reached > number)
+        resolver.status = OK
+        await async_until(lambda: not agent.flushing.problem)
+        resolver.status = resolver.answer = BAD
+        await async_until(lambda: agent.flushing.problem)
+        agent.turn(due())
+        await async_until(lambda: "gtld" in agent.flushing.problem, tell=agent.flushing)
+        await async_until(lambda: len(resolver.asked) > 2, tell="it is not given up at once")
+
+    asyncio.run(agent.during(story))
     assert not agent.events
 
 

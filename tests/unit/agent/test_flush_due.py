@@ -11,7 +11,7 @@ from faults import EXPIRED, FAULT, GOOD, STORIES, always, bad_here, site_fails
 from simulation import Answer, Ask, Simulation, setup
 
 from steering.act.resolvers.driver import Fault
-from steering.agent.flush_due import Due, FlushDue
+from steering.agent.flush_due import TOGETHER, Due, FlushDue
 from steering.model import Kind, Outcome, Round
 from steering.override import Action, Match, Override
 
@@ -83,6 +83,35 @@ def test_a_route_that_is_not_in_place_is_not_followed_up(tmp_path: Path) -> None
     told.run(120)
     assert told.moves()
     assert not told.due
+
+
+def test_a_route_that_is_missing_is_waited_for_half_a_second(tmp_path: Path) -> None:
+    missing = "192.5.0.30"
+    told = Story(setup(tmp_path), bad_here(), refuses=lambda address: address == missing)
+    told.run(60)
+    (at, due), *more = told.due
+    assert due.after.startswith("5 addresses")
+    last_route = max(moved for moved, step in told.steps if step.now and step.address != missing)
+    assert last_route + TOGETHER <= at < last_route + TOGETHER + 1.5
+    assert not more
+    told.refuses = lambda _: False
+    told.run(20)
+    assert told.due[-1][1].after.startswith("1 address "), "it is not forgotten"
+
+
+def test_one_that_is_undone_is_followed_up_at_its_next_site(tmp_path: Path) -> None:
+    """One good answer in a family stands for all whose routes came with it, bad ones left out."""
+    lame = "192.5.0.30"
+
+    def answer(ask: Ask) -> Outcome:
+        if ask.live and ask.address == lame and ask.path == "fra":
+            return EXPIRED
+        return EXPIRED if ask.local and ask.now >= FAULT else GOOD
+
+    told = story(tmp_path, answer, 90)
+    assert any(event.address == lame for _, event in told.told("undone"))
+    assert told.installed[lame] == "pao"
+    assert told.due[-1][1].after.endswith("over pao")
 
 
 @pytest.mark.parametrize("live", [EXPIRED, Outcome.TIMEOUT, Outcome.LOCAL_ERROR])

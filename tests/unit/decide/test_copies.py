@@ -308,6 +308,19 @@ def test_without_a_remedy_it_is_said_that_none_is_configured() -> None:
     assert [event.event for _, event in world.events] == ["copy_held"]
 
 
+@pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.RETURNING, Phase.UNDOING])
+def test_switched_off_what_was_begun_is_not_continued(phase: Phase) -> None:
+    world = World(resolvers={"cache-1": frozen_after(1)}, leave=Leave(acts=True, off=True))
+    world.run(8 * DAY)
+    world.courses["cache-1"] = Course(phase=phase, used=(Remedy.DRIVER,), tried=(Remedy.DRIVER,))
+    world.run(8 * DAY + HOUR)
+    assert not world.orders
+    assert "switched off" in world.courses["cache-1"].held
+    world.leave = Leave(acts=True, off=False)
+    world.run(8 * DAY + 2 * HOUR)
+    assert world.orders
+
+
 def test_silence_and_refusals_are_never_held_against_a_copy() -> None:
     assert not Way.SILENT.bad
     assert not Way.REFUSED.bad

@@ -122,6 +122,9 @@ def test_a_file_with_an_unknown_type_is_stale_unless_the_resolver_took_it() -> N
     assert "NEWTYPE" in copy.because
     assert looks(Look(file=file, own=100)).health is Health.HEALTHY
     assert looks(Look(file=replace(file, refused="cut"), own=100)).health is Health.STALE
+    late = [Look(file=file, own=99)] * 33  # more than a refresh and a look
+    assert looks(*late[:-1]).health is Health.UNKNOWN
+    assert "NEWTYPE" in looks(*late).because
 
 
 def test_a_server_that_soon_drops_its_copy_is_a_reason_and_one_that_keeps_it_none() -> None:
@@ -148,6 +151,61 @@ def test_without_a_soa_of_its_own_the_servers_say_how_long_it_may_live() -> None
     copy = looks(Look(own=90), copy=Copy(watched=-6.99 * DAY, behind=-4000.0))
     assert "allowed are" in copy.out
     assert not looks(Look(own=90), copy=Copy(watched=-6 * DAY, behind=-4000.0)).out
+
+
+def test_a_copy_of_a_zone_that_changes_faster_than_it_is_copied_is_healthy() -> None:
+    """The zone com. has a new serial every minute or so; a copy is half an hour behind at most."""
+    copy, now, history = Copy(), 0.0, list[tuple[int, float]]()
+    limits = replace(LIMITS, refresh=1800.0)
+    for minute in range(3 * 24 * 60):
+        now, serial = 60.0 * minute, 1000 + minute
+        history = [*history, (serial, now)][-64:]
+        real = replace(REAL, serial=serial, history=tuple(history), expires=WALL + now + 6 * DAY)
+        taken = 1000 + minute // 30 * 30 - 1  # never the newest at any look
+        shown = Shown(serial=taken, expires=WALL + now + 5.9 * DAY, expire=7 * DAY)
+        at = Moment(now=now, wall=WALL + now)
+        copy = judge(copy, Look(address=shown), real, limits, at)
+        assert not copy.out
+        assert copy.health in (Health.UNKNOWN, Health.HEALTHY) or minute < 30
+    assert copy.health is Health.HEALTHY
+    for minute in range(3 * 24 * 60, 11 * 24 * 60):  # from now on it is not renewed
+        now, serial = 60.0 * minute, 1000 + minute
+        history = [*history, (serial, now)][-64:]
+        real = replace(REAL, serial=serial, history=tuple(history), expires=WALL + now + 6 * DAY)
+        at = Moment(now=now, wall=WALL + now)
+        copy = judge(copy, Look(address=shown), real, replace(limits, margin=1.0), at)
+        if copy.out:
+            break
+    assert copy.age(now) == pytest.approx(5.9 * DAY, abs=3600.0)  # its signatures end first
+
+
+@pytest.mark.parametrize(
+    ("serial", "proven", "behind"),
+    [(99, 10.0, 20.0), (100, 30.0, 30.0), (101, 20.0, 30.0), (102, 40.0, 40.0), (50, None, 60.0)],
+)
+def test_a_serial_was_new_until_the_next_one_was_seen(
+    serial: int, proven: float | None, behind: float
+) -> None:
+    history = ((98, 10.0), (100, 20.0), (102, 30.0), (110, 40.0))
+    real = replace(REAL, serial=110, history=history)
+    copy = looks(Look(address=replace(GOOD, serial=serial)), real=real)
+    assert (copy.proven, copy.behind) == (proven, behind)
+
+
+def test_what_the_source_had_a_moment_ago_does_not_make_an_old_copy_new() -> None:
+    """A resolver that was given its copy back, and answers from the old one."""
+    source = Look(address=replace(GOOD, authoritative=True))
+    out = judge(Copy(), source, REAL, LIMITS, Moment(now=60.0, wall=WALL, out=True))
+    assert (out.renewed, out.proven) == (True, 60.0)
+    back = replace(source, own=7)
+    copy = judge(out, back, REAL, LIMITS, Moment(now=61.0, wall=WALL))
+    assert not copy.renewed
+
+
+def test_a_look_without_a_result_changes_nothing_of_a_copy_that_is_new() -> None:
+    short = replace(GOOD, expires=WALL + 3600.0)
+    copy = looks(Look(address=short), Look(trouble="no answer"))
+    assert (copy.renewed, copy.out) == (True, "")
 
 
 def test_signatures_that_others_renew_alike_are_no_reason() -> None:

@@ -186,6 +186,8 @@ def test_bind_s_includes_stand_anywhere(tmp_path: Path) -> None:
         ('"url", "https://x.example/", { refreshPeriod = 0 }', ["never loaded anew"]),
         ('"url", "https://x.example/", { refreshPeriod = 7 * 24*3600 }', ["seldom loaded anew"]),
         ('"url", "https://x.example/", { refreshPeriod = period() }', []),
+        ('"url", "https://x.example/", { refreshPeriod = 0x0 }', ["never loaded anew"]),
+        ('"url", "https://x.example/", { refreshPeriod = 0099999 }', ["seldom loaded anew"]),
         ('"file", "/var/root.zone", {}', ["nothing renews /var/root.zone"]),
         ('"file", "/var/root.zone"', ["nothing renews /var/root.zone"]),
     ],

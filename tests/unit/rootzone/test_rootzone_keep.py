@@ -122,10 +122,10 @@ def test_a_death_at_any_step_leaves_a_whole_copy(
     def dying(name: str, kind: type) -> None:
         real = getattr(kind, name)
 
-        def step(self: Path, *rest: object) -> object:
+        def step(self: Path, *rest: object, **more: object) -> object:
             if next(steps) == at:
                 raise OSError(errno.EIO, "the process dies here", str(self))
-            return real(self, *rest)
+            return real(self, *rest, **more)
 
         monkeypatch.setattr(kind, name, step)
 
@@ -144,6 +144,19 @@ def test_a_death_at_any_step_leaves_a_whole_copy(
     assert after.facts.serial == SERIAL + 1
 
 
+def test_what_a_killed_process_left_is_not_used_and_goes(stage: Stage) -> None:
+    """Its child may write on: the names differ."""
+    assert Kept(stage.kept.directory).draft != Kept(stage.kept.directory).draft
+    stage.kept.directory.mkdir()
+    left = stage.kept.draft
+    left.write_text("half of a zone")
+    stage.have(SERIAL)
+    assert not left.exists()
+    copy = stage.kept.copy()
+    assert copy is not None
+    assert not list(stage.kept.directory.glob(".*"))
+
+
 def test_two_processes_do_not_work_at_once(stage: Stage) -> None:
     with (
         stage.kept.locked(),
@@ -154,7 +167,16 @@ def test_two_processes_do_not_work_at_once(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "; steering\n", "; steering {}\n", "; steering {nan", ". 1 IN SOA\n", "\0" * 99]
+    "text",
+    [
+        "",
+        "; steering\n",
+        "; steering {}\n",
+        "; steering {nan",
+        '; steering {"facts": 1e999}\n',
+        ". 1 IN SOA\n",
+        "\0" * 99,
+    ],
 )
 def test_a_file_of_others_is_no_copy(tmp_path: Path, text: str) -> None:
     file = tmp_path / "root.zone"
@@ -165,7 +187,16 @@ def test_a_file_of_others_is_no_copy(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "null", "{", json.dumps({"floor": "x", "last": 3, "published": []})]
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        json.dumps({"floor": "x", "last": 3, "published": []}),
+        '{"floor": 1e999, "last": null, "published": {}}',
+        '{"floor": 1, "last": {"time": NaN}, "published": {}}',
+    ],
 )
 def test_a_note_that_can_not_be_read_is_no_note(stage: Stage, text: str) -> None:
     stage.kept.directory.mkdir()

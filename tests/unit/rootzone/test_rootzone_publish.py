@@ -35,6 +35,14 @@ def test_a_copy_is_checked_renamed_and_loaded_in_this_order(stage: Stage) -> Non
     assert sorted(f.name for f in stage.directory.iterdir() if f.name.startswith(".")) == []
 
 
+def test_a_file_that_somebody_replaced_is_published_again(stage: Stage) -> None:
+    copy = stage.have(SERIAL)
+    assert stage.publish(copy, target := stage.target()).step is Step.DONE
+    assert is_published(stage.kept, copy, target)
+    stage.file.write_text("of a backup")
+    assert not is_published(stage.kept, copy, target)
+
+
 def test_a_copy_that_the_checker_refuses_is_not_put_in_place(stage: Stage) -> None:
     stage.file.write_text("before")
     found = stage.publish(stage.have(SERIAL), stage.target(check="echo line 7; exit 1"))

@@ -117,6 +117,18 @@ def test_knot_resolver_has_nothing_to_flush() -> None:
     assert asyncio.run(driver_of(KnotControl()).flush(moved)).done
 
 
+@pytest.mark.parametrize(
+    ("kind", "command"), [("unbound", "status"), ("bind", "status"), ("pdns-recursor", "ping")]
+)
+def test_whether_it_can_be_reached_is_asked_without_a_change(
+    host: Host, kind: str, command: str
+) -> None:
+    assert asyncio.run(host.driver(kind).reach()).done
+    assert host.said() == [f"control {command}"]
+    host.fails(command, "error: could not connect")
+    assert "could not connect" in asyncio.run(host.driver(kind).reach()).said
+
+
 def test_a_flush_that_fails_says_so(host: Host) -> None:
     host.fails("flush_bogus", "error: could not connect")
     moved = Moved(zones=("com.",), faults=frozenset({Fault.BOGUS}))
