@@ -80,7 +80,7 @@ class Reach:
     least: int = 0
     """Octets of the smallest of the lost large answers, by its size over the local path."""
     most: int = 0
-    """Octets of the largest answer that came meanwhile."""
+    """Octets of the largest answer that came meanwhile, or would have been as large here."""
     beside: int = 0
     """Smaller answers since the latest loss; 1 if any came before it."""
 
@@ -128,7 +128,7 @@ class Reach:
         if self.state is not LegState.LOST and not self.beside:
             # During these losses perhaps no answer of any size came.
             return Reach(state=self.state, beside=1)
-        return replace(self, beside=self.beside + 1)
+        return replace(self, beside=self.beside + 1, most=max(self.most, here))
 
 
 NOTHING = Reach()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from simulation import WALL, Ask, Shown, Simulation, policy, setup
@@ -457,6 +457,11 @@ def test_what_is_lost_now_and_then_is_no_matter_of_size_where_as_large_a_one_cam
         max_size=60,
     ),
     st.integers(1, 6),
+)
+@example(
+    [("lost", 1000, 0), ("smaller", 0, 0), ("lost", 1001, 0), ("small", 1000, 0)]
+    + 2 * [("lost", 1000, 0)],
+    1,
 )
 @settings(max_examples=300, deadline=None)
 def test_a_row_of_losses_holds_no_answer_as_large_as_any_of_them(
