@@ -13,6 +13,8 @@ from yardstick.form import ALARMS, RAISED_IN, RULES, WOULD, Words
 
 OF_THE_ENGINE: Final = ("judge", "decide", "engine")
 """Folders whose modules decide; those that stand beside the folders do as well."""
+OF_NO_TURN: Final = frozenset(("copies.py", "copy_course.py"))
+"""Modules in them that decide beside the turns: about copies of zones."""
 BEHIND: Final = frozenset(("alarm_acknowledged", "alarm_unacknowledged", "acknowledgement_over"))
 """Events that no turn tells: the agent asks for them afterwards (`acknowledge`)."""
 TURNS: Final = "turns"
@@ -116,7 +118,8 @@ def _nodes() -> Iterator[ast.AST]:
         yield from _parsed(file)
     for folder in OF_THE_ENGINE:
         for file in (home / folder).rglob("*.py"):
-            yield from _parsed(file)
+            if file.name not in OF_NO_TURN:
+                yield from _parsed(file)
 
 
 def _parsed(file: Path) -> Iterator[ast.AST]:
