@@ -56,6 +56,9 @@ def _body(answer: Answer, history: History, cells: Cells) -> Markup:
             section(f"{len(shown)} addresses that are not as usual", _addresses(shown, cells))
             if shown
             else None,
+            section("Copies of zones", _copies(answer["copies"], cells))
+            if answer.get("copies")
+            else None,
             section("The last day", plot(history)),
             section("Overrides", _overrides(answer["overrides"])) if answer["overrides"] else None,
             section("Sites", _sites(answer["sites"], cells)) if answer["sites"] else None,
@@ -160,6 +163,31 @@ def _overrides(overrides: Sequence[Answer]) -> Markup:
         ),
         caption="Orders of operators",
     )
+
+
+def _copies(copies: Sequence[Answer], cells: Cells) -> Markup:
+    """A row for each resolver's own copy of a zone: how it is, and where it is on its way."""
+    heads = ("copy", "zone", "resolver", "health", "phase", "serial", "servers' serial", "why")
+    return table(heads, (_copy(one, cells) for one in copies), caption="Resolvers' own copies")
+
+
+def _copy(one: Answer, cells: Cells) -> Iterator[Markup]:
+    key = f"c/{one['copy']}/{one['resolver']}"
+    yield tag("th", one["copy"], scope="row")
+    yield tag("td", one["zone"])
+    yield tag("td", f"{one['resolver']} ({one['kind']})")
+    yield cells.cell(
+        "td", f"{key}/health", f"{LETTERS[one['health']]} {one['health']}", one["health"]
+    )
+    yield cells.cell("td", f"{key}/phase", one["phase"], "" if one["phase"] == "in" else "away")
+    yield cells.cell("td", f"{key}/serial", _serial(one["serial"]))
+    yield cells.cell("td", f"{key}/servers", _serial(one["servers"]["serial"]))
+    said = (one["trouble"], one["held"], one["because"])
+    yield cells.cell("td", f"{key}/why", "; ".join(filter(None, said)))
+
+
+def _serial(serial: int | None) -> str:
+    return "-" if serial is None else str(serial)
 
 
 def _sites(sites: Answer, cells: Cells) -> Markup:

@@ -107,6 +107,28 @@ def test_an_incident_is_told_in_words_with_the_rule_and_the_path(tmp_path: Path)
         assert text in page.text, text
 
 
+def test_a_copy_is_shown_with_its_health_its_phase_and_the_servers_serial(tmp_path: Path) -> None:
+    copy = {
+        "copy": "root",
+        "zone": ".",
+        "resolver": "cache-1",
+        "kind": "unbound",
+        "health": "stale",
+        "phase": "out",
+        "serial": 2026113000,
+        "servers": {"serial": 2026120100},
+        "trouble": HOSTILE,
+        "held": "",
+        "because": "no new copy for 2 d",
+    }
+    answer = {**status(snapshot(tmp_path, 10)), "copies": [copy]}
+    page = Text(front(answer, History()))
+    for text in ("cache-1 (unbound)", "O stale", "out", "2026113000", "2026120100", "for 2 d"):
+        assert text in page.text, text
+    assert "<script>alert(1)</script>\\u202e" in page.text
+    assert "Copies of zones" not in Text(front(status(snapshot(tmp_path, 10)), History())).text
+
+
 def test_what_others_say_stays_text_on_every_page(tmp_path: Path) -> None:
     shown = snapshot(tmp_path)
     history = History()
