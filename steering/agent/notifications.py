@@ -41,6 +41,9 @@ class Notifications:
             )
             if same:
                 built[name] = receiver
+            elif name in built:
+                receiver.successor(built[name], self._news.lasting())
+                self._counted.pop(name, None)
             else:
                 receiver.close()
                 self._counted.pop(name, None)
@@ -52,7 +55,7 @@ class Notifications:
         """Have the receivers of this configuration told what began, changed or ended."""
         if config is not self._config:
             self._use(config)
-        if not self._receivers or now - self._looked_at < EVERY:
+        if now - self._looked_at < EVERY:
             return
         self._looked_at = now
         state = snapshot.state

@@ -93,6 +93,8 @@ def _extend(options: argparse.Namespace) -> None:
         if was == will:
             raise NotDoneError(WRONG_INPUT, f"{name} ends then already: {ends(will, wall)}")
         _say(f"was: {ends(was, wall)}")
+        if will is not None and (was is None or will < was):
+            _say("CAUTION: that is sooner than before")
         _show_new(before, after, name, wall, may_match_nothing=True)
         _confirm(options, "give it this end")
         shelf = OverrideDirectory(before.config.policies)

@@ -12,7 +12,7 @@ from steering.cli.override import NotDoneError
 from steering.cli.override.options import action_of
 from steering.cli.typed_time import coming
 from steering.config.overrides import until_text
-from steering.config.problems import shown, suggestion
+from steering.config.problems import printable, shown, suggestion
 from steering.config.types import read_name, seconds
 from steering.config.yaml_file import Value, write
 from steering.errors import WRONG_INPUT
@@ -94,7 +94,8 @@ def extended(override: Override, options: argparse.Namespace, wall: WallTime) ->
 
 
 def _written(values: dict[str, Value], options: argparse.Namespace, wall: WallTime) -> str:
-    head = f"# Written by `steering override {options.doing}` at {whole_second(wall)}.\n"
+    by = f" by {printable(author())}" if options.doing == "extend" else ""
+    head = f"# Written by `steering override {options.doing}` at {whole_second(wall)}{by}.\n"
     return head + write({"overrides": [values]})
 
 

@@ -68,7 +68,7 @@ class Connection:
         if self.phase is Phase.ANSWER:
             return 0  # further bytes wait in the kernel, which limits them
         if self.phase is Phase.STREAM:
-            return select.EPOLLIN | (select.EPOLLOUT if self.sending else 0)
+            return select.EPOLLOUT if self.sending else select.EPOLLIN
         return select.EPOLLOUT if self.phase is Phase.ROOM else select.EPOLLIN
 
     def receive(self) -> bool:

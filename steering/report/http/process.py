@@ -245,7 +245,7 @@ class Process:
     def _ask(self, now: Instant) -> None:
         for lane in self._lanes.values():
             keys = () if lane.busy else lane.wanted(self._waiting(lane), now)
-            if not lane.busy and lane.name == lane_of(LIVE) and self._wants_live(now):
+            if lane.free(now) and lane.name == lane_of(LIVE) and self._wants_live(now):
                 self._watchers.asked(now)
                 keys = tuple(dict.fromkeys((*keys, LIVE)))
             if keys:

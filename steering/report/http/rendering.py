@@ -60,6 +60,10 @@ class RenderQueue:
         mine.sort(key=lambda c: (not c.ours, c.key not in (STATUS, FRONT), c.since))
         return tuple(dict.fromkeys(c.key for c in mine))[:MOST_KEYS]
 
+    def free(self, now: Instant) -> bool:
+        """Whether anybody may have something rendered now."""
+        return not self.busy and now >= self._due
+
     def begin(self, keys: tuple[str, ...], now: Instant) -> None:
         """These are being rendered."""
         self.busy, self.keys, self.began = True, keys, now

@@ -35,17 +35,18 @@ class Alertmanager:
     wall: Callable[[], WallTime]
     resend: Seconds | None = RESEND
 
-    def send(self, notices: Sequence[Notice]) -> None:
-        """Post all alerts to each server. Raises NotSentError where one of them took none."""
+    def send(self, notices: Sequence[Notice]) -> str:
+        """Post all alerts to each server; which took none. Raises NotSentError where none did."""
         sent = alerts(notices, self.sender, self.labels, self.wall())
         failed: list[str] = []
         for server in self.servers if sent else ():
             try:
                 server.post(sent)
             except NotSentError as error:
-                failed.append(f"{server.url}: {error}")
-        if failed:
+                failed.append(f"{server.place}: {error}")
+        if len(failed) == len(self.servers):
             raise NotSentError("; ".join(failed))
+        return "; ".join(failed)
 
 
 def alerts(

@@ -33,16 +33,18 @@ class Program:
     sender: Sender
     resend: Seconds | None = None
 
-    def send(self, notices: Sequence[Notice]) -> None:
+    def send(self, notices: Sequence[Notice]) -> str:
         """Run it for each notice. Raises NotSentError where it fails, hangs or can't be run."""
         for notice in notices:
             self._run(json.dumps(body(notice, self.sender)).encode() + b"\n")
+        return ""
 
     def _run(self, given: bytes) -> None:
-        with tempfile.TemporaryFile() as into:  # a pipe would wait for a program that reads nothing
-            into.write(given)
-            into.seek(0)
-            try:
+        try:
+            # A pipe would wait for a program that reads nothing.
+            with tempfile.TemporaryFile() as into:
+                into.write(given)
+                into.seek(0)
                 process = subprocess.Popen(
                     self.argv,
                     stdin=into,
@@ -51,8 +53,8 @@ class Program:
                     cwd="/",
                     start_new_session=True,
                 )
-            except OSError as error:
-                raise NotSentError(f"{self.argv[0]}: {error.strerror}") from error
+        except OSError as error:
+            raise NotSentError(f"{self.argv[0]}: {error.strerror}") from error
         assert process.stderr is not None
         with process.stderr as stderr:
             said = _last_line(process, stderr.fileno(), time.monotonic() + self.timeout)
@@ -69,10 +71,11 @@ def _last_line(process: subprocess.Popen[bytes], descriptor: int, until: Instant
     Not until the end of the pipe: a process that it left behind may hold that open.
     """
     os.set_blocking(descriptor, False)
-    kept = b""
+    poll, kept = select.poll(), b""
+    poll.register(descriptor, select.POLLIN)
     while time.monotonic() < until:
         ended = process.poll() is not None
-        if select.select([descriptor], [], [], 0.0 if ended else _LOOK)[0]:
+        if poll.poll(0 if ended else _LOOK * 1000):
             read = os.read(descriptor, _READ)
             kept = (kept + read)[-_READ:]
             if not read:
@@ -85,6 +88,7 @@ def _last_line(process: subprocess.Popen[bytes], descriptor: int, until: Instant
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # one of another user can't be killed
+        process.wait(_LOOK)

@@ -41,8 +41,11 @@ class Means(Protocol):
     def resend(self) -> Seconds | None:
         """How often all that lasts is sent again; None: each notice is sent once."""
 
-    def send(self, notices: Sequence[Notice]) -> None:
-        """Send these. May take a while, but returns by itself. Raises NotSentError."""
+    def send(self, notices: Sequence[Notice]) -> str:
+        """Send these. May take a while, but returns by itself. Raises NotSentError.
+
+        Returns what is wrong although they were taken, as one of several servers that is down.
+        """
 
 
 @dataclass(slots=True)
@@ -78,18 +81,40 @@ class Receiver:
         self._thread: threading.Thread | None = None
 
     def put(self, notices: Sequence[Notice]) -> None:
-        """Has these sent. Never blocks."""
+        """Has these sent. Never blocks. To be called now and then without any as well."""
         wanted = [notice for notice in notices if notice.about in self._about]
-        if not wanted:
-            return
         with self._changed:
             for notice in wanted:
                 self._take(notice)
             self._changed.notify_all()
-        if self._thread is None:
-            name = f"notify {self.name}"
-            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-            self._thread.start()
+        if self._waiting and not self.running:
+            self._start()
+
+    def _start(self) -> None:
+        """Start the thread; where there is none to be had, the next `put` tries again."""
+        name = f"notify {self.name}"
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._failed(str(error))
+        else:
+            self._thread = thread
+
+    def successor(self, new: Receiver, lasting: Sequence[Notice]) -> None:
+        """Hand over to a receiver that takes the place of this one, and close this one.
+
+        It gets what waits here; one that wants all that lasts gets that too.
+        """
+        with self._changed:
+            waiting = tuple(self._waiting.values())
+        self.close()
+        new.put((*(lasting if new.resends else ()), *waiting))
+
+    @property
+    def resends(self) -> bool:
+        """Whether all that lasts is sent again and again."""
+        return self._means.resend is not None
 
     def problem(self) -> str:
         """Why notices wait, where it has failed for a minute; empty: nothing is wrong."""
@@ -132,24 +157,29 @@ class Receiver:
             self._waiting.popitem(last=False)
             self.counts.dropped += 1
 
+    def _failed(self, because: str) -> None:
+        now = self._clock()
+        since = now if self._trouble is None else self._trouble.since
+        self._trouble = _Trouble(since=since, because=because)
+
     def _run(self) -> None:
+        longest = min(LONGEST_PAUSE, self._means.resend or LONGEST_PAUSE)
         pause = FIRST_PAUSE
-        while True:
-            batch = self._next()
-            if batch is None:
-                return
+        while (batch := self._next()) is not None:
             try:
-                self._means.send(batch)
-            except NotSentError as error:
-                now = self._clock()
-                since = now if self._trouble is None else self._trouble.since
-                self._trouble = _Trouble(since=since, because=str(error))
+                wrong = self._means.send(batch)
+            except (NotSentError, OSError, ValueError, RuntimeError) as error:
+                self._failed(str(error) or type(error).__name__)
                 self.counts.failed += 1
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed, pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = min(2 * pause, longest)
                 continue
-            pause, self._trouble = FIRST_PAUSE, None
+            pause = FIRST_PAUSE
+            if wrong:
+                self._failed(wrong)
+            else:
+                self._trouble = None
             self.counts.sent += len(batch)
             with self._changed:
                 for notice in batch:

@@ -38,6 +38,11 @@ class Server:
     token_file: Path | None = None
     """Holds what is sent as `Authorization: Bearer`. Read anew each time."""
 
+    @property
+    def place(self) -> str:
+        """Host and port, for messages: the rest of a URL may be a secret."""
+        return urlsplit(self.url).netloc
+
     def post(self, data: object) -> None:
         """Post data as JSON. Redirects are not followed. Raises NotSentError."""
         split = urlsplit(self.url)
@@ -52,22 +57,20 @@ class Server:
             made = http.client.HTTPConnection(split.hostname, split.port, timeout=self.timeout)
         headers = {"Content-Type": "application/json", "User-Agent": "steering", **self._token()}
         path = (split.path or "/") + (f"?{split.query}" if split.query else "")
-        late = threading.Event()
-        timer = threading.Timer(self.timeout, _shut, (made, late))
-        timer.daemon = True
-        timer.start()
+        deadline = _Deadline(made, self.timeout)
         try:
+            deadline.start()
             made.request("POST", path, json.dumps(data).encode(), headers)
             with made.getresponse() as answer:
                 status, said = answer.status, answer.read(_SHOWN)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            if late.is_set() or isinstance(error, TimeoutError):
+        except (OSError, http.client.HTTPException, ValueError, RuntimeError) as error:
+            if deadline.late or isinstance(error, TimeoutError):
                 raise NotSentError(f"no answer within {self.timeout:g} s") from error
             raise NotSentError(printable_line(str(error)) or type(error).__name__) from error
         finally:
-            timer.cancel()
+            deadline.over.set()
             made.close()
-        if late.is_set():  # what is cut looks like a whole answer that is short
+        if deadline.late:  # what is cut looks like a whole answer that is short
             raise NotSentError(f"no answer within {self.timeout:g} s")
         if not 200 <= status < 300:
             raise NotSentError(f"answers {status}: {printable_line(said.decode(errors='replace'))}")
@@ -85,11 +88,26 @@ class Server:
         return {"Authorization": f"Bearer {token}"}
 
 
-def _shut(made: http.client.HTTPConnection, late: threading.Event) -> None:
-    late.set()
-    if made.sock is not None:
-        with contextlib.suppress(OSError):
-            made.sock.shutdown(socket.SHUT_RDWR)
+class _Deadline(threading.Thread):
+    """Shuts a connection down where it is not over in time.
+
+    The time that the look-up of a name takes is not counted: nothing can end that, and the
+    resolvers of this host may be what fails.
+    """
+
+    def __init__(self, made: http.client.HTTPConnection, seconds: Seconds) -> None:
+        super().__init__(name="deadline", daemon=True)
+        self.late, self.over = False, threading.Event()
+        self._made, self._seconds = made, seconds
+
+    def run(self) -> None:
+        """Wait, from the connection on."""
+        while not self.over.wait(self._seconds):
+            if (open_one := self._made.sock) is not None:
+                self.late = True
+                with contextlib.suppress(OSError):
+                    open_one.shutdown(socket.SHUT_RDWR)
+                return
 
 
 def printable_line(said: str) -> str:
@@ -106,7 +124,8 @@ class Webhook:
     sender: Sender
     resend: Seconds | None = None
 
-    def send(self, notices: Sequence[Notice]) -> None:
+    def send(self, notices: Sequence[Notice]) -> str:
         """Post each notice. Raises NotSentError."""
         for notice in notices:
             self.server.post(body(notice, self.sender))
+        return ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from steering.format import duration, percent
 from steering.model import LOCAL
-from steering.report.page.markup import Markup, joined, tag
+from steering.report.page.markup import Cells, Markup, joined, tag
 from steering.report.page.parts import LETTERS, alarm, document, moment, path_in_use, section, table
 
 Answer = Mapping[str, Any]
@@ -26,7 +26,7 @@ def page(answer: Answer) -> str:
             ),
             tag("p", f"Now over {path_in_use(answer)}, since ", moment(answer["since"]), ". "),
             tag("p", f"Because: {answer['because']}"),
-            *(alarm(one) for one in answer["alarms"]),
+            *(alarm(one, Cells()) for one in answer["alarms"]),
             section("Rules", _rules(answer)),
             section("Paths", _paths(answer)),
             tag("p", "As of ", moment(answer["time"]), class_="note"),

@@ -51,7 +51,7 @@ def _body(answer: Answer, history: History, cells: Cells) -> Markup:
     return joined(
         (
             _head(answer, cells),
-            *(alarm(one) for one in answer["alarms"]),
+            *(alarm(one, cells) for one in answer["alarms"]),
             section("Upstreams", _upstreams(answer, cells), _legend()),
             section(f"{len(shown)} addresses that are not as usual", _addresses(shown, cells))
             if shown

@@ -108,21 +108,25 @@ def path_in_use(one: Answer) -> str:
     return str(there) if there == wanted else f"{there}, wanted {wanted}"
 
 
-def alarm(one: Answer) -> Markup:
+def alarm(one: Answer, cells: Cells) -> Markup:
     """An alarm with what to do, who has seen it, and what follows from it."""
+    name = one["name"]
     text, _, remedy = one["because"].partition("To do: ")
     seen = [
         tag("p", f"acknowledged by {by['by']}: {by['reason']}", class_="note")
         for by in one.get("acknowledged", ())
     ]
     follows = [
-        tag("li", f"{below['name']}: {below['because']}") for below in one.get("follows", ())
+        cells.cell("li", f"alarm/{name}/{below['name']}", f"{below['name']}: {below['because']}")
+        for below in one.get("follows", ())
     ]
     return tag(
         "section",
-        tag("h2", f"Alarm {one['name']}, since ", moment(one["since"])),
-        tag("p", text),
-        tag("p", tag("strong", "To do: "), remedy) if remedy else None,
+        tag("h2", f"Alarm {name}, since ", moment(one["since"])),
+        cells.cell("p", f"alarm/{name}", text),
+        tag("p", tag("strong", "To do: "), cells.cell("span", f"alarm/{name}/do", remedy))
+        if remedy
+        else None,
         *seen,
         tag("p", "What follows from it:") if follows else None,
         tag("ul", *follows) if follows else None,

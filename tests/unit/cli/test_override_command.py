@@ -419,6 +419,14 @@ def test_extend_gives_another_end_and_changes_nothing_else(host: Host) -> None:
     assert list(host.files()) == ["ticket-4711.yaml"]
 
 
+def test_an_end_that_is_sooner_is_said(host: Host) -> None:
+    assert host.type(*STEER, *WHY, "--yes") == 0
+    assert host.type("extend", "ticket-4711", "--for", "30m", "--yes") == 0
+    assert "CAUTION: that is sooner than before" in host.out
+    assert host.type("extend", "ticket-4711", "--for", "40m", "--yes") == 0
+    assert "CAUTION: that" not in host.out
+
+
 def test_extend_asks_and_changes_nothing_where_it_can_not(host: Host) -> None:
     assert host.type("extend", "ticket-4711", "--for", "4h", "--yes") == 2
     assert "there is no override ticket-4711" in host.err

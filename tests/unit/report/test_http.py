@@ -623,3 +623,27 @@ def test_a_watcher_that_was_behind_is_told_all_when_it_reads_again(tmp_path: Pat
             latest.update(cells)
         for one in (other, slow):
             one.socket.close()
+
+
+def test_a_watcher_that_takes_nothing_costs_no_processor(tmp_path: Path) -> None:
+    shown = {"all": 0}
+    with serving(tmp_path, answer=changing(shown, 50_000)) as loop:
+        deaf = Watching(loop)
+        deaf.socket.sendall(b"more")  # readable, while its answer is not taken
+        other = Watching(loop, gzip=True)
+        for step in (1, 2, 3):
+            other.message()
+            shown["all"] = step
+        pid = loop.service.pid
+        assert pid is not None
+        before = _processor(pid)
+        time.sleep(2)  # a span that is measured
+        assert _processor(pid) - before < 1.0
+        for one in (deaf, other):
+            one.socket.close()
+
+
+def _processor(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

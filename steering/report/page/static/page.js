@@ -45,7 +45,10 @@ function filter() {
   apply();
 }
 
+let plotted;
 function plot() {
+  plotted?.destroy(); // it keeps listeners of the window otherwise
+  plotted = undefined;
   const place = document.getElementById("plot");
   if (!place || !globalThis.uPlot) return;
   const { times, upstreams } = JSON.parse(place.dataset.points);
@@ -68,7 +71,7 @@ function plot() {
     ctx.restore();
   };
   const percent = (value) => (value == null ? "-" : `${(100 * value).toFixed(1)}%`);
-  new uPlot(
+  plotted = new uPlot(
     {
       width: Math.min(place.clientWidth || 800, 1200),
       height: 200,
@@ -104,6 +107,7 @@ function set(cells) {
 }
 
 let loading = false;
+let latest = { structure: "", cells: {} }; // all that was told, for what comes while it is loaded
 async function load() {
   if (loading) return;
   loading = true;
@@ -118,6 +122,7 @@ async function load() {
     document.title = fresh.title;
     main.querySelectorAll("details").forEach((one, at) => (one.open = open[at] ?? false));
     begin();
+    if (main.dataset.structure === latest.structure) set(latest.cells);
     if (focused) document.getElementById(focused)?.focus();
   } finally {
     loading = false;
@@ -130,24 +135,36 @@ function begin() {
   ages();
 }
 
+const SILENT = 10_000; // milliseconds; a message comes every second
+const note = document.createElement("p");
+note.className = "stopped";
+note.setAttribute("role", "status");
+note.textContent = "No word from the agent: this page may be out of date.";
+let heard = Date.now();
+
 function watch() {
   const source = new EventSource("/events");
-  const note = document.createElement("p");
-  note.className = "stopped";
-  note.setAttribute("role", "status");
   source.onmessage = (message) => {
+    heard = Date.now();
     note.remove();
     const { structure, cells } = JSON.parse(message.data);
+    latest = { structure, cells: structure === latest.structure ? { ...latest.cells, ...cells } : cells };
     if (structure !== main.dataset.structure) load();
     else set(cells);
     ages();
   };
   source.onerror = () => {
-    note.textContent = "No word from the agent: this page may be out of date.";
     main.before(note);
+    // After an answer that is no stream, as a proxy's in a restart, the browser gives up.
+    if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
   };
+}
+
+function tick() {
+  ages();
+  if (main.dataset.structure && Date.now() - heard > SILENT) main.before(note);
 }
 
 begin();
 if (main.dataset.structure) watch();
-setInterval(ages, 1000);
+setInterval(tick, 1000);

@@ -235,8 +235,12 @@ def test_each_server_of_a_cluster_gets_all_though_one_is_down(web: Web) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         dead = f"http://127.0.0.1:{closed.getsockname()[1]}/api/v2/alerts"
     servers = tuple(Server(url=url, timeout=5.0) for url in (dead, f"{web.url}/api/v2/alerts"))
+    cluster = Alertmanager(servers=servers, sender=SENDER, labels={}, wall=lambda: WALL)
+    said = cluster.send([NOTICE])
+    assert said.startswith("127.0.0.1:")
+    assert "refused" in said
     with pytest.raises(NotSentError, match="refused"):
-        Alertmanager(servers=servers, sender=SENDER, labels={}, wall=lambda: WALL).send([NOTICE])
+        replace(cluster, servers=servers[:1]).send([NOTICE])
     assert [path for path, _, _ in web.got] == ["/api/v2/alerts"]
 
 
@@ -292,3 +296,26 @@ def test_a_program_that_reads_nothing_is_fine(tmp_path: Path) -> None:
 def test_a_program_that_is_not_there_is_an_error() -> None:
     with pytest.raises(NotSentError, match="/no/such: No such file"):
         Program(argv=("/no/such",), timeout=1.0, sender=SENDER).send([NOTICE])
+
+
+def test_a_slow_look_up_of_a_name_makes_no_answer_late(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what happens where the resolvers of this host are what fails."""
+    plain = socket.getaddrinfo
+
+    def slow(*words: object, **more: object) -> object:
+        time.sleep(0.5)
+        return plain(*words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    hook(web.url, timeout=0.2).send([NOTICE])
+    assert len(web.got) == 1
+
+
+def test_a_program_can_not_be_given_anything_without_room_for_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(NotSentError, match="No such file"):
+        program(tmp_path, "pass").send([NOTICE])

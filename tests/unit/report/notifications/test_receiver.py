@@ -29,16 +29,20 @@ class Means:
         self.resend, self.sender = resend, SENDER
         self.taken: list[tuple[Notice, ...]] = []
         self.attempts = 0
-        self.because = ""
+        self.because = self.beside = ""
+        self.error: Exception | None = None
         self.free = threading.Event()
         self.free.set()
 
-    def send(self, notices: Sequence[Notice]) -> None:
+    def send(self, notices: Sequence[Notice]) -> str:
         self.attempts += 1
         self.free.wait(30)
+        if self.error is not None:
+            raise self.error
         if self.because:
             raise NotSentError(self.because)
         self.taken.append(tuple(notices))
+        return self.beside
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +148,80 @@ def test_a_closed_receiver_sends_nothing_more() -> None:
     one.put([replace(NOTICE, name="late")])
     assert not one.wait(0.05)
     assert means.attempts == attempts
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        ValueError("filedescriptor out of range"),
+        RuntimeError,
+    ],
+)
+def test_no_error_of_this_host_ends_a_receiver(error: Exception) -> None:
+    means = Means()
+    means.error = error
+    one = receiver(means)
+    one.put([NOTICE])
+    until(lambda: one.counts.failed > 1)
+    means.error = None
+    assert one.wait(5)
+    assert means.taken == [(NOTICE,)]
+
+
+def test_without_a_thread_to_be_had_nothing_is_lost_and_nobody_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    means, now = Means(), [0.0]
+    one = Receiver("noc", means, frozenset(About), lambda: now[0])
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        one.put([NOTICE])
+        now[0] = 61.0
+        assert "can't start new thread" in one.problem()
+    one.put([])
+    assert one.wait(5)
+    assert means.taken == [(NOTICE,)]
+
+
+@pytest.mark.parametrize("resend", [None, 60.0])
+def test_a_receiver_in_the_place_of_another_gets_what_waited_and_what_lasts(
+    resend: Seconds | None,
+) -> None:
+    old, new = Means(), Means(resend=resend)
+    old.because = "no such host"
+    one = receiver(old)
+    one.put([NOTICE])
+    until(lambda: one.counts.failed)
+    lasting = replace(NOTICE, name="lasting")
+    two = receiver(new)
+    one.successor(two, [lasting])
+    assert two.wait(5)
+    until(lambda: not one.running)
+    told = {notice.name for batch in new.taken for notice in batch}
+    assert told == ({"kernel", "lasting"} if resend else {"kernel"})
+
+
+def test_what_is_wrong_beside_is_a_problem_and_keeps_nothing_from_being_sent() -> None:
+    means, now = Means(), [0.0]
+    means.beside = "am-2: refused"
+    one = Receiver("am", means, frozenset(About), lambda: now[0])
+    one.put([NOTICE])
+    assert one.wait(5)
+    now[0] = 61.0
+    assert "am-2: refused" in one.problem()
+    assert one.counts.sent == 1
+
+
+def test_who_wants_all_again_is_tried_again_before_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 300.0)
+    means = Means(resend=0.02)
+    means.because = "refused"
+    one = receiver(means)
+    one.put([NOTICE])
+    until(lambda: means.attempts > 12)  # with pauses that double, a minute and more

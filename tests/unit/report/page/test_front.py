@@ -186,6 +186,21 @@ def test_the_structure_is_another_only_when_something_is_added_or_gone(tmp_path:
     assert mark(1) != away
 
 
+def test_the_words_of_an_alarm_change_without_another_structure(tmp_path: Path) -> None:
+    shown = snapshot(tmp_path, 10)
+
+    def told(text: str) -> dict[str, object]:
+        alarms = {
+            "notify": Alarm(since=1.7e9, because=f"{text}. To do: {text}!"),
+            "keys": Alarm(since=1.7e9, because=text, cause="notify"),
+        }
+        return live(status(replace(shown, alarms=alarms)), History())
+
+    one, other = told("for 1 min 1 s"), told("for 1 min 2 s")
+    assert one["structure"] == other["structure"]
+    assert one["cells"] != other["cells"]
+
+
 def test_a_thousand_failing_addresses_fit_into_150_kilobytes(tmp_path: Path) -> None:
     shown = snapshot(tmp_path, letters=25)
     every = status(shown)
