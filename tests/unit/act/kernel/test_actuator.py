@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire_kernel import DELROUTE, DELRULE, NEWROUTE, NEWRULE, WireKernel, wire_kernel
 
+from steering.act.kernel import actuator as actuator_module
 from steering.act.kernel.actuator import SWITCHED_OFF, KernelActuator
 from steering.act.kernel.netlink import BATCH
 from steering.act.kernel.rtnetlink import Action, Route, Rule
@@ -105,7 +106,7 @@ def test_additions_come_before_removals_and_a_result_says_what_was_done(
         ("add", B, "pao"),
         ("remove", SIX, "pao"),
     ]
-    assert all(isinstance(result, Done) and result.seconds >= 0 for result in results)
+    assert all(isinstance(result, Done) and 0 <= result.seconds < 60 for result in results)
 
 
 @pytest.mark.parametrize(
@@ -340,6 +341,90 @@ def test_what_others_remove_is_put_back_and_told_once(
     assert turn({A: "pao"}) == (), "removed by ourselves before"
     actuator.withdraw()
     assert turn({A: "pao"}) == ()
+    kernel.remove(steer)
+    actuator.withdraw()
+    assert turn({A: "pao"}) == (), "all was to go"
+
+
+def test_what_was_found_at_the_start_and_removed_by_others_is_told_as_well(
+    kernel: WireKernel, actuator: KernelActuator
+) -> None:
+    actuator.prepare([A])
+    actuator.apply({A: "pao"}, ADDRESSES)
+    changes = len(kernel.changes)
+    with KernelActuator(CLAIM) as other:
+        for _ in range(2):
+            other.prepare([A])
+            other.apply({A: "pao"}, ADDRESSES)
+        assert other.lost() == ()
+        assert len(kernel.changes) == changes, "all was there"
+        gone: set[Route | Rule] = {*CLAIM.probe_routes([A]), CLAIM.steer(A, "pao")}
+        gone |= {CLAIM.rules(Family.IPV6)[0]}
+        kernel.remove(*gone)
+        other.prepare([A])
+        other.apply({A: "pao"}, ADDRESSES)
+        assert set(other.lost()) == gone
+        other.prepare([])
+        assert kernel.places == {CLAIM.steer(A, "pao")}
+
+
+def test_probe_routes_left_by_an_earlier_agent_go_if_nothing_is_probed(
+    kernel: WireKernel, actuator: KernelActuator
+) -> None:
+    kernel.add(*CLAIM.probe_routes([A]))
+    actuator.prepare([])
+    assert not kernel.places
+
+
+def test_tables_that_are_right_are_not_compared_again(
+    kernel: WireKernel, actuator: KernelActuator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn with 10,000 addresses reads them and does no more."""
+    actuator.prepare(ADDRESSES)
+    actuator.prepare(ADDRESSES)
+
+    def fails(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(actuator_module, "_by_table", fails)
+    monkeypatch.setattr(actuator_module, "route_changes", fails)
+    assert actuator.prepare(ADDRESSES) == ()
+    kernel.remove(CLAIM.probe_routes([A])[0])
+    with pytest.raises(AssertionError):
+        actuator.prepare(ADDRESSES)
+
+
+def test_new_routes_and_rules_come_before_any_removal(
+    kernel: WireKernel, actuator: KernelActuator
+) -> None:
+    actuator.prepare([A])
+    kernel.remove(CLAIM.rules(Family.IPV4)[-1])
+    kernel.changes.clear()
+    actuator.prepare([B])
+    kinds = [kind for kind, _ in kernel.changes]
+    assert kinds == [*[NEWROUTE] * 4, NEWRULE, *[DELROUTE] * 4]
+
+
+@pytest.mark.parametrize("what", ["route", "rule"])
+def test_what_others_add_while_we_write_is_not_replaced(
+    kernel: WireKernel, actuator: KernelActuator, what: str
+) -> None:
+    theirs = foreign(A) if what == "route" else CLAIM.rules(Family.IPV4)[0]
+
+    def race(_kind: int, _body: bytes) -> int:
+        kernel.refuse = lambda _kind, _body: 0
+        kernel.add(theirs)
+        return 0
+
+    kernel.refuse = race
+    if isinstance(theirs, Route):
+        (refused,) = actuator.apply({A: "pao"}, ADDRESSES)
+        assert isinstance(refused, Refused)
+        assert refused.because == "File exists"
+        assert kernel.places == {theirs}
+    else:
+        problems = actuator.prepare([])
+        assert [problem.because for problem in problems] == ["File exists"]
 
 
 def test_foreign_things_within_the_claim_are_named(
