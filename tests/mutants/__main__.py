@@ -30,9 +30,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only",
         action="append",
-        choices=FOLDERS,
+        type=_place,
         metavar="FOLDER",
-        help=f"of steering/: {', '.join(FOLDERS)}; may be repeated",
+        help=f"of steering/: {', '.join(FOLDERS)}, or below them (act/bgp, judge/signals.py); "
+        "may be repeated",
     )
     parser.add_argument("--number", type=int, default=200, help="of mutants, evenly by folder")
     parser.add_argument("--seed", type=int, default=1, help="another one draws other mutants")
@@ -66,6 +67,12 @@ def main(words: Sequence[str] | None = None) -> int:
         outcomes = false_alarms(outcomes, trees[0], _say)
         _table(outcomes, top)
     return int(not passed(outcomes))
+
+
+def _place(text: str) -> str:
+    if text.split("/", 1)[0] not in FOLDERS or not (ROOT / "steering" / text).exists():
+        raise argparse.ArgumentTypeError(f"there is no {text} in {', '.join(FOLDERS)}")
+    return text
 
 
 @contextmanager

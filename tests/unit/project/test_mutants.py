@@ -116,6 +116,12 @@ def test_the_star_of_arguments_multiplies_nothing() -> None:
     assert texts(source) == set()
 
 
+def test_a_part_of_a_folder_or_a_file_may_be_drawn_from() -> None:
+    files = {one.file for one in find(ROOT, "judge/known")}
+    assert files < {one.file for one in find(ROOT, "judge")}
+    assert {one.file for one in find(ROOT, "judge/signals.py")} == {"steering/judge/signals.py"}
+
+
 def test_each_fault_is_on_the_line_that_it_says() -> None:
     source = (ROOT / "steering/judge/known/recovery.py").read_text()
     for mutant in mutants("steering/judge/known/recovery.py", source):
@@ -248,7 +254,7 @@ def test_what_is_noticed_is_killed_and_what_is_not_is_told(
     assert {one.mutant.name: named[one.killed] for one in outcomes} == wanted
     why = {one.mutant.name.split(":", 1)[1]: one.why for one in outcomes}
     assert why["LeaveOutCall:0"] == "tests/unit/test_small.py::test_more_is_enough"
-    assert why["ReplaceBinaryOperator_Add_Sub:1"] == "no test reaches it"
+    assert why["ReplaceBinaryOperator_Add_Sub:1"] == "4 of 4 tests that reach it pass"
     assert why["ReplaceComparisonOperator_Gt_GtE:0"] == "2 of 2 tests that reach it pass"
     assert why["NumberReplacer:7"] == "over time"
     assert any("failing without a mutant: tests/unit/test_wrong.py" in line for line in said)
@@ -258,7 +264,19 @@ def test_what_is_noticed_is_killed_and_what_is_not_is_told(
     (tree / "tests/unit/test_small.py").write_text(f"{TESTS}\n\ndef test_more():\n    pass\n")
     assert Kept(tree, tmp_path / "kept").missing() == ["tests/unit/test_small.py"]
     (tree / "steering/judge/small.py").write_text(f"{SOURCE}\n")
+    assert Kept(tree, tmp_path / "kept").missing() == ["tests/unit/test_small.py"]
+    (tree / "tests/helper.py").touch()
     assert len(Kept(tree, tmp_path / "kept").missing()) == 2
+
+
+def test_a_line_that_no_test_reaches_is_tried_by_those_that_import_its_module() -> None:
+    """It may run in a process that they start."""
+    reach = Reach(
+        times={"tests/unit/test_near.py::a": 1.0, "tests/unit/test_far.py::b": 1.0},
+        importers={"steering/judge/small.py": {"tests/unit/test_near.py"}},
+    )
+    source = "def of():\n    return 1\n"
+    assert reach.tests(mutant("judge", 2), source) == ["tests/unit/test_near.py::a"]
 
 
 def test_a_test_that_waits_costs_little_of_the_patience(tree: Path, tmp_path: Path) -> None:
