@@ -144,6 +144,31 @@ def _imports(source: str) -> Iterator[str]:
             place = node.module.replace(".", "/")
             yield f"{place}.py"
             yield from (f"{place}/{alias.name}.py" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (f"{alias.name.replace('.', '/')}.py" for alias in node.names)
+
+
+def _helpers(tests: Path) -> dict[str, Path]:
+    """What tests may import of `tests`, as `_imports` names it."""
+    files = [file for file in tests.rglob("*.py") if not file.name.startswith("test_")]
+    return {
+        str(file.relative_to(top)): file
+        for top in (tests, tests / "unit")
+        for file in files
+        if file.is_relative_to(top)
+    }
+
+
+def _imported(file: Path, helpers: Mapping[str, Path]) -> set[Path]:
+    """The helpers that a file of tests imports, and what those import; `conftest` always."""
+    found = {helpers[name] for name in ("conftest.py",) if name in helpers}
+    waiting = [file]
+    while waiting:
+        names = set(_imports(waiting.pop().read_text(encoding="utf-8")))
+        more = {helpers[name] for name in names & helpers.keys()} - found
+        found |= more
+        waiting += more
+    return found
 
 
 class Kept:
@@ -154,12 +179,8 @@ class Kept:
         self._place = place.absolute()
         steering = sorted((root / "steering").rglob("*.py"))
         mutated = {file for file in steering if file.relative_to(root).parts[1] in FOLDERS}
-        helpers = [
-            file
-            for file in (root / "tests").rglob("*.py")
-            if not file.name.startswith("test_") and file.parent != root / "tests/mutants"
-        ]
-        self._common = digest([*(file for file in steering if file not in mutated), *helpers], root)
+        self._common = digest([file for file in steering if file not in mutated], root)
+        self._helpers = _helpers(root / "tests")
         self._mutated = {str(file.relative_to(root)): digest([file], root) for file in mutated}
         every = sorted(
             file for file in (root / "tests/unit").rglob("test_*.py") if file.stem != "test_mutants"
@@ -213,7 +234,8 @@ class Kept:
         self, file: Path, reached: Iterable[str], root: Path | None = None
     ) -> list[str | None]:
         there = (self._mutated.get(source) for source in sorted(reached))
-        return [self._common, digest([file], root or self._root), *there]
+        helpers = digest(_imported(file, self._helpers), self._root)
+        return [self._common, helpers, digest([file], root or self._root), *there]
 
     def _read(self, file: Path) -> dict[str, Any] | None:
         """None where it has to be learned."""

@@ -265,8 +265,26 @@ def test_what_is_noticed_is_killed_and_what_is_not_is_told(
     assert Kept(tree, tmp_path / "kept").missing() == ["tests/unit/test_small.py"]
     (tree / "steering/judge/small.py").write_text(f"{SOURCE}\n")
     assert Kept(tree, tmp_path / "kept").missing() == ["tests/unit/test_small.py"]
-    (tree / "tests/helper.py").touch()
+    (tree / "steering/config.py").touch()
     assert len(Kept(tree, tmp_path / "kept").missing()) == 2
+
+
+def test_a_changed_helper_concerns_the_tests_that_import_it(tree: Path, tmp_path: Path) -> None:
+    for name, text in (
+        ("unit/near.py", "import far\n"),
+        ("unit/far.py", ""),
+        ("unit/other.py", ""),
+        ("unit/test_small.py", f"from near import far\n{TESTS}"),
+    ):
+        (tree / "tests" / name).write_text(text)
+
+    def changed(name: str) -> bool:
+        before = Kept(tree, tmp_path)._state(tree / "tests/unit/test_small.py", ())
+        (tree / "tests" / name).write_text("# changed\n")
+        return Kept(tree, tmp_path)._state(tree / "tests/unit/test_small.py", ()) != before
+
+    assert not changed("unit/other.py")
+    assert changed("unit/far.py")
 
 
 def test_a_line_that_no_test_reaches_is_tried_by_those_that_import_its_module() -> None:
