@@ -504,5 +504,8 @@ def test_a_policy_that_tolerates_more_has_its_scale_at_once(tmp_path: Path) -> N
         assert known.baseline is not None
         if settings.upstream == "gtld":
             assert known.baseline.scale(0, settings) >= base_scale(settings, 0) > 1
+            assert known.baseline.scales is not None, "made by the new policy"
+            assert was is not None
+            assert known.baseline.failed != was.failed, "and faded until the review"
         else:
             assert known.baseline == was
