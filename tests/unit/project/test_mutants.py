@@ -173,6 +173,14 @@ def test_one_of_each_parametrised_test_comes_before_another_of_the_same() -> Non
     assert rest == ["slow[a]", "other", "slow[b]", *quick[40:46]]
 
 
+def test_tests_of_all_subjects_come_before_more_of_one() -> None:
+    one = [f"one::{number}" for number in range(60)]
+    times = dict.fromkeys(one, 1.0) | {"other::a": 8.0, "third::b": 9.0}
+    first, rest = Reach(times=times).batches([*one, "other::a", "third::b"], patience=19.0)
+    assert first == one[:40]
+    assert rest == ["other::a", "third::b", "one::40", "one::41"]
+
+
 def test_a_constant_is_tried_by_the_tests_of_its_module_and_then_of_those_that_import_it() -> None:
     reach = Reach(
         times={"own": 9.0, "other": 1.0, "far": 0.1},
