@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from steering.judge.known.ledger import (
 )
 from steering.judge.known.legs import Leg, Reach
 from steering.judge.known.paired_test import Trial
+from steering.judge.known.recent import RECENT
 from steering.judge.known.recovery import Bucket, Hold
 from steering.judge.known.traffic_ledger import (
     AddressTraffic,
@@ -103,7 +105,10 @@ def filled(index: Index, seed: int) -> State:
             key: PathTraffic(baseline=baseline(4), at=rng.random(), counted={"a.": rng.random()})
             for key in keys
         },
-        addresses={a: AddressTraffic(asked=rng.random(), asked_at=NOW) for a in addresses},
+        addresses={
+            a: AddressTraffic(asked=rng.random(), asked_at=NOW - 100 * rng.random())
+            for a in addresses
+        },
         groups={group: GroupTraffic(pooled={"b.": rng.random()}) for group in index.groups},
         upstreams={name: UpstreamTraffic(asked_at=rng.random()) for name in index.upstreams},
         asked=rng.random(),
@@ -243,7 +248,8 @@ def test_nothing_in_a_world_names_what_is_gone(tmp_path: Path, rerouted: tuple[s
     moved, _ = migrate(state, new, NOW, WALL, rerouted=rerouted)
     assert not gone & {*names_in(moved)}
     heard = moved.ledger.traffic
-    assert heard.asked == pytest.approx(sum(one.asked for one in heard.addresses.values()))
+    faded = (a.asked * math.exp((a.asked_at - NOW) / RECENT) for a in heard.addresses.values())
+    assert heard.asked == pytest.approx(sum(faded))
     assert {"fra", *new.settings, *new.groups, *new.upstreams} <= {*names_in(moved)}
 
 
