@@ -21,7 +21,7 @@ from steering.act.kernel.rtnetlink import Route, Rule, route_body, route_from, r
 
 _HEAD: Final = struct.Struct("=IHHII")
 _ERROR, _DONE, _MULTI, _DUMP = 2, 3, 2, 0x300
-_REPLACE, _EXCLUSIVE = 0x100, 0x200
+_REPLACE, _EXCLUSIVE, _CREATE = 0x100, 0x200, 0x400
 NEWROUTE, DELROUTE, GETROUTE, NEWRULE, DELRULE, GETRULE, GETADDR = 24, 25, 26, 32, 33, 34, 22
 Refuse = Callable[[int, bytes], int]
 """Message type and body -> errno, or 0."""
@@ -49,6 +49,10 @@ class WireKernel:
     """What was sent to it to change, refused or not."""
     requests: int = 0
     listeners: list[WireSocket] = field(default_factory=list)
+    dumps: dict[int, list[bytes]] = field(default_factory=dict)
+    """What it has of other types, by the type of the request: bodies."""
+    lookups: dict[str, bytes] = field(default_factory=dict)
+    """Destination -> body of the route to it."""
     torn: int = 0
     """So many dumps say that the table changed meanwhile."""
 
@@ -82,7 +86,12 @@ class WireKernel:
         if kind in {NEWROUTE, DELROUTE, NEWRULE, DELRULE}:
             return [], self._change(kind, flags, body)
         if flags & _DUMP != _DUMP:
-            return [], errno.ENETUNREACH
+            asked = route_from(body)
+            assert asked is not None
+            there = self.lookups.get(asked.destination)
+            return ([], errno.ENETUNREACH) if there is None else ([there], 0)
+        if kind in self.dumps:
+            return self.dumps[kind], self.refuse(kind, body)
         family = body[0]
         if kind == GETROUTE:
             wanted = route_from(body)
@@ -117,8 +126,11 @@ class WireKernel:
             if not self.ignore:
                 self.remove(there)
             return 0
-        if there is not None and not flags & _REPLACE:
+        if there is None and not flags & _CREATE:
+            return errno.ENOENT
+        if there is not None and flags & _EXCLUSIVE:
             return errno.EEXIST
+        assert there is None or flags & _REPLACE, "IPv4 would have two, IPv6 a multipath route"
         if not self.ignore:
             self.add(what)
         return 0
@@ -126,7 +138,10 @@ class WireKernel:
     def _change_rule(self, kind: int, flags: int, what: Rule) -> int:
         there = what in self.rules
         if kind == NEWRULE:
-            if there and flags & _EXCLUSIVE:
+            if not flags & _CREATE:
+                return errno.ENOENT
+            if there:
+                assert flags & _EXCLUSIVE, "there would be two"
                 return errno.EEXIST
             if not self.ignore:
                 self.add(replace(what, body=b""))
@@ -179,8 +194,10 @@ class WireSocket:
                 self.kernel.torn, torn = self.kernel.torn - 1, 0x10
             self.queue.extend(_message(kind - 2, sequence, one, _MULTI | torn) for one in bodies)
             if flags & _DUMP == _DUMP:
-                self.queue.append(_message(_DONE, sequence, struct.pack("=i", 0), _MULTI | torn))
-            else:
+                self.queue.append(
+                    _message(_DONE, sequence, struct.pack("=i", -number), _MULTI | torn)
+                )
+            elif not bodies:
                 self.queue.append(
                     _message(_ERROR, sequence, struct.pack("=i", -number) + data[at : at + 16])
                 )
