@@ -152,5 +152,5 @@ def test_a_lost_source_is_tried_anew_after_an_hour() -> None:
     assert lost.is_old(100.0 + LASTS)
     assert not replace(lost, state=LegState.USABLE).is_old(1e9)
     anew = lost.unanswered("192.0.2.1", 1, 9, 100.0 + LASTS)
-    assert (anew.state, anew.lost, anew.asked) == (LegState.UNTRIED, 1, {"192.0.2.1"})
+    assert (anew.state, anew.lost, anew.asked) == (LegState.UNTRIED, 1, frozenset({"192.0.2.1"}))
     assert legs.SILENT
