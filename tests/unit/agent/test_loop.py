@@ -451,3 +451,103 @@ def test_a_bug_in_a_task_ends_the_agent_and_is_not_hidden(
         asyncio.run(agent.run())
     assert cast("FakeService", agent.service).descriptor == -1
     assert "stopped" not in {event.event for event in told}, "it did not stop: it failed"
+
+
+class FakeDnstap:
+    """Traffic that the test makes up."""
+
+    has_news = False
+
+    def __init__(self) -> None:
+        self.reader = SimpleNamespace(fileno=lambda: 41)
+        self.verifier = SimpleNamespace()
+        self.told: list[Event] = []
+        self.asked: list[dict[str, str]] = []
+
+    def read(self, _now: float) -> tuple[Event, ...]:
+        told, self.told = tuple(self.told), []
+        return told
+
+    def evidence(self, installed: dict[str, str], _now: float) -> tuple[str, ...]:
+        self.asked.append(dict(installed))
+        return ("heard",)
+
+    def status(self) -> str:
+        return "status"
+
+    def problem(self, _now: float) -> str:
+        return "no socket was read"
+
+    def close(self) -> None: ...
+
+
+def test_traffic_is_read_before_it_is_collected_and_wakes_the_loop(
+    agent: Agent, told: list[Event]
+) -> None:
+    dnstap, calls = FakeDnstap(), dict[int, Callable[[], None]]()
+    agent.runtime.components.dnstap = cast("Any", dnstap)
+    tasks = SimpleNamespace(on_readable=lambda number, call: calls.update({number: call}))
+    agent.inputs.use(agent.runtime.components, cast("Any", tasks))
+    dnstap.told = [Event(event="dnstap", because="a writer left")]
+    agent.inputs.wakeup.clear()
+    calls[41]()
+    assert [event.because for event in told] == ["a writer left"]
+    assert not agent.inputs.wakeup._rung
+    dnstap.has_news = True
+    calls[41]()
+    assert agent.inputs.wakeup._rung
+    dnstap.told = [Event(event="dnstap", because="another")]
+    received = agent.inputs.gather()
+    assert received.heard == ("heard",)
+    assert dnstap.asked == [received.installed]
+    assert told[-1].because == "another"
+    assert agent._problems(time.monotonic())["dnstap"] == "no socket was read"
+
+
+def test_news_of_the_kernel_and_of_the_speaker_are_read_when_they_come(agent: Agent) -> None:
+    actuators, calls = acting(agent, []), dict[int, Callable[[], None]]()
+    pumped: list[bool] = []
+    actuators.kernel.fileno = lambda: 42
+    actuators.bgp.speaker = SimpleNamespace(fileno=lambda: 43, pump=lambda: pumped.append(True))
+    tasks = SimpleNamespace(on_readable=lambda number, call: calls.update({number: call}))
+    agent.inputs.use(agent.runtime.components, cast("Any", tasks))
+    assert calls.keys() == {42, 43}
+    calls[43]()
+    assert pumped == [True]
+    paths = cast("Any", agent.runtime.components.kernel_paths)
+    for changed in (False, True):
+        agent.inputs.wakeup.clear()
+        paths.changed = lambda changed=changed: changed
+        calls[42]()
+        assert agent.inputs.wakeup._rung == actuators.changed == changed
+
+
+def test_what_this_host_forwarded_is_collected_with_the_routes_of_then(agent: Agent) -> None:
+    noted: list[dict[str, str]] = []
+    forwarding = SimpleNamespace(
+        note_installed=lambda installed, _now: noted.append(dict(installed)),
+        take=lambda: ("passed",),
+        reroute=lambda paths, _now: noted.append(dict.fromkeys(paths, "gone")),
+        trouble="",
+        in_use={},
+    )
+    agent.runtime.components.forwarding = cast("Any", forwarding)
+    agent.inputs.use(agent.runtime.components, cast("Any", SimpleNamespace()))
+    assert cast("Any", agent.inputs.gather().passed) == ("passed",)
+    assert noted == [{}]
+    agent.inputs.deliver(answered("192.0.2.1"))
+    agent.inputs.drop(["pao"])
+    assert noted == [{}, {"pao": "gone"}]
+    assert agent.inputs.gather().rounds == ()
+    agent.runtime.components.forwarding = None
+    assert agent.inputs.gather().passed == ()
+    agent.inputs.drop()
+
+
+def test_an_agent_by_bgp_alone_has_installed_what_the_routers_were_sent(agent: Agent) -> None:
+    actuators = acting(agent, [])
+    actuators.bgp.installed = lambda: {"192.0.2.1": "pao"}
+    agent.inputs.use(agent.runtime.components, cast("Any", SimpleNamespace(on_readable=print)))
+    assert agent.inputs.installed() == {}, "the kernel's table decides"
+    agent.runtime.components.claim = None
+    assert agent.inputs.installed() == {"192.0.2.1": "pao"}
