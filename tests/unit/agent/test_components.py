@@ -372,3 +372,21 @@ def test_leases_that_cannot_be_read_are_none(
     assert one.claim == CLAIM
     monkeypatch.setattr(components_module, "found", refuses)
     assert components_module._leases_in_force(tmp_path, CLAIM) == ()
+
+
+@pytest.mark.parametrize("where", ["__init__", "adopt"])
+def test_without_sockets_a_lease_or_a_guard_an_agent_does_not_start(
+    version: Version, lasting: Lasting, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(components_module, "Actuators", FakeActuators)
+    monkeypatch.setattr(components_module, "preflight", lambda *_, **__: ())
+    monkeypatch.setattr(components_module, "_leases_in_force", lambda *_: ())
+    monkeypatch.setattr(FakeActuators, where, refuses)
+    with pytest.raises(CannotRunError, match="No space left on device") as refused:
+        Components(version, lasting).adopt()
+    assert refused.value.code == 1
+    assert ("nothing new is installed" in str(refused.value)) == (where == "adopt")
+    assert ("act.kernel" in str(refused.value)) == (where == "__init__")
