@@ -425,3 +425,17 @@ def test_a_name_is_made_as_long_as_labels_and_names_may_be_and_no_longer() -> No
         made = within(f"{'a' * length}.{full}.com.", nsec(f"z.{full}.com."), "com.", rng)
         assert (made is not None) == fits
         assert made is None or octets(name_of(made)) == 255
+
+
+def test_of_many_gaps_the_oldest_is_given_up() -> None:
+    record = dns.rdata.from_text("IN", "NSEC3", f"1 0 1 aa {'0' * 32} A")
+    assert isinstance(record, NSEC3)
+    owners = [f"{number:032d}.com." for number in range(66)]
+    gaps = DeniedNames("com.", random.Random(2))
+    for owner in owners:
+        gaps.open(owner, record, 0.0)
+    assert gaps.owners == tuple(owners[2:])
+    [*gaps.search(0, 600.0)]
+    assert len(gaps.owners) == 64
+    [*gaps.search(0, 600.1)]
+    assert not gaps
