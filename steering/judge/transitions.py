@@ -128,8 +128,7 @@ def _date(draft: Draft, address: str, after: Health) -> None:
 def _report(draft: Draft, address: str, path: str, before: Health, after: Health) -> None:
     why = reason(draft, draft.index, address, path, draft.now)
     if path == LOCAL and after is Health.FAILING and address in draft.confirmed_by:
-        confirmed = draft.confirmed_by[address]
-        why = f"{confirmed}; {why}" if why else confirmed
+        why = f"{draft.confirmed_by[address]}; {why}"
     draft.add_event("health_changed", address, why, path, was=before.word, now=after.word)
     if path != LOCAL:
         return

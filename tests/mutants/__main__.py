@@ -30,9 +30,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only",
         action="append",
-        choices=FOLDERS,
+        type=_place,
         metavar="FOLDER",
-        help=f"of steering/: {', '.join(FOLDERS)}; may be repeated",
+        help=f"of steering/: {', '.join(FOLDERS)}, or below them (act/bgp, judge/signals.py); "
+        "may be repeated",
     )
     parser.add_argument("--number", type=int, default=200, help="of mutants, evenly by folder")
     parser.add_argument("--seed", type=int, default=1, help="another one draws other mutants")
@@ -53,18 +54,25 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--alone", metavar="MUTANT", help="this one, with all that pytest says")
     wanted = parser.parse_args(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the copies go with us
-    kept = Kept(ROOT, wanted.keep, wanted.tests)
     if wanted.alone is not None:
-        return _exclusive(wanted.alone, kept)
-    found = {folder: find(ROOT, folder) for folder in wanted.only or FOLDERS}
-    drawn = sample(found, wanted.number, wanted.seed)
-    _say(f"{len(drawn)} of {sum(map(len, found.values())):,} mutants, seed {wanted.seed}")
+        return _exclusive(wanted.alone, wanted)
     with copies(ROOT, wanted.jobs) as trees, _pool(trees) as (pool, free):
+        top = trees[0].tree  # who edits the checkout meanwhile changes nothing here
+        kept = Kept(top, wanted.keep, wanted.tests)
+        found = {folder: find(top, folder) for folder in wanted.only or FOLDERS}
+        drawn = sample(found, wanted.number, wanted.seed)
+        _say(f"{len(drawn)} of {sum(map(len, found.values())):,} mutants, seed {wanted.seed}")
         learn(kept, pool, free, _say)
         outcomes = run(drawn, kept.reach(), pool, free, patience=wanted.patience, say=_say)
         outcomes = false_alarms(outcomes, trees[0], _say)
-    _table(outcomes)
+        _table(outcomes, top)
     return int(not passed(outcomes))
+
+
+def _place(text: str) -> str:
+    if text.split("/", 1)[0] not in FOLDERS or not (ROOT / "steering" / text).exists():
+        raise argparse.ArgumentTypeError(f"there is no {text} in {', '.join(FOLDERS)}")
+    return text
 
 
 @contextmanager
@@ -83,16 +91,17 @@ def _pool(trees: Sequence[Copy]) -> Iterator[tuple[ThreadPoolExecutor, SimpleQue
         pool.shutdown(cancel_futures=True)
 
 
-def _exclusive(name: str, kept: Kept) -> int:
+def _exclusive(name: str, wanted: argparse.Namespace) -> int:
     file, operator, occurrence = name.rsplit(":", 2)
-    (mutant,) = (
-        one
-        for one in find(ROOT, file.split("/")[1])
-        if (one.file, one.operator, one.occurrence) == (file, operator, int(occurrence))
-    )
-    source = (ROOT / file).read_text(encoding="utf-8")
-    print(*_change(mutant), sep="\n")
     with copies(ROOT, 1) as (tree,), _pool([tree]) as (pool, free):
+        (mutant,) = (
+            one
+            for one in find(tree.tree, file.split("/")[1])
+            if (one.file, one.operator, one.occurrence) == (file, operator, int(occurrence))
+        )
+        source = (tree.tree / file).read_text(encoding="utf-8")
+        print(*_change(mutant, tree.tree), sep="\n")
+        kept = Kept(tree.tree, wanted.keep, wanted.tests)
         learn(kept, pool, free, _say)
         reach = kept.reach()
         tests = reach.tests(mutant, source)
@@ -103,8 +112,8 @@ def _exclusive(name: str, kept: Kept) -> int:
     return int(told is None or told.code == 0)
 
 
-def _change(mutant: Mutant) -> list[str]:
-    was = (ROOT / mutant.file).read_text(encoding="utf-8")
+def _change(mutant: Mutant, top: Path) -> list[str]:
+    was = (top / mutant.file).read_text(encoding="utf-8")
     lines = difflib.unified_diff(
         was.splitlines(), mutant.source(was).splitlines(), n=0, lineterm=""
     )
@@ -115,12 +124,12 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _table(outcomes: Sequence[Outcome]) -> None:
+def _table(outcomes: Sequence[Outcome], top: Path) -> None:
     for outcome in outcomes:
         if not outcome.killed:
             mutant = outcome.mutant
             print(f"{mutant.file}:{mutant.line}: {outcome.why}")
-            print(*_change(mutant), sep="\n")
+            print(*_change(mutant, top), sep="\n")
             print(f'    make mutants MUTANTS="--alone {mutant.name}"')
     print("  ".join(f"{word:>10}" for word in ("folder", "mutants", "killed", "survived", "%")))
     for folder, (number, killed) in shares(outcomes).items():

@@ -118,9 +118,9 @@ class Mutant:
 
 
 def find(root: Path, folder: str) -> list[Mutant]:
-    """Every mutant of one of `FOLDERS`."""
+    """Every mutant of one of `FOLDERS`, or of a folder or a file below it."""
     place = root / "steering" / folder
-    files = sorted(place.rglob("*.py"))
+    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
     return [
         mutant
         for file in files

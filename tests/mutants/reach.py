@@ -1,7 +1,8 @@
 """Which tests reach which line: the unit tests, run once with coverage and kept by file.
 
-What is kept in `build/mutants` holds as long as the code and the tests' helpers are the same. A
-file of tests that changed is run again alone, and a run that was interrupted goes on.
+What is kept in `build/mutants` of a file of tests holds as long as that file, the mutated files
+that it reaches, the rest of the code and the tests' helpers are the same: a change has only those
+run again that it concerns, and a run that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ class Reach:
         found = lines.get(mutant.line, set())
         if not found:  # a line of a longer statement has no event of its own
             found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
+        if not found:  # it may run in a process that a test starts
+            files = self.importers.get(mutant.file, set())
+            found = {test for test in self.times if _file(test) in files}
         return self._sorted(found, mutant.file)
 
     def _whole(self, file: str) -> set[str]:
@@ -70,24 +74,28 @@ class Reach:
         direct = self.importers.get(file, set())
 
         def worth(test: str) -> tuple[bool, float, str]:
-            return test.split("::", 1)[0] not in direct, self.times[test], test
+            return _file(test) not in direct, self.times[test], test
 
         return sorted(tests, key=worth)
 
     def batches(self, tests: Sequence[str], patience: float) -> Iterator[list[str]]:
-        """The first ones, then what patience is left for: one of each parametrised test first.
+        """The first ones, then what patience is left for: one of each parametrised test first, and
+        of each file of tests in turn.
 
-        The twentieth parameter of a test shows less than a test that costs a little more.
+        The twentieth parameter of a test, or the twentieth test of one file, shows less than a test
+        that costs a little more: a file is about one subject.
         """
         if tests:
             yield list(tests[:QUICKEST])
         variants = Counter(_function(test) for test in tests[:QUICKEST])
-        ranked: list[tuple[int, str]] = []
+        files = Counter(_file(test) for test in tests[:QUICKEST])
+        ranked: list[tuple[int, int, str]] = []
         for test in tests[QUICKEST:]:
-            ranked.append((variants[_function(test)], test))
+            ranked.append((variants[_function(test)], files[_file(test)], test))
             variants[_function(test)] += 1
+            files[_file(test)] += 1
         rest = []
-        for _, test in sorted(ranked, key=lambda each: each[0]):
+        for *_, test in sorted(ranked, key=lambda each: each[:2]):
             if self.times[test] <= patience:
                 patience -= self.times[test]
                 rest.append(test)
@@ -100,6 +108,10 @@ class Reach:
 
 def _function(test: str) -> str:
     return test.split("[", 1)[0]
+
+
+def _file(test: str) -> str:
+    return test.split("::", 1)[0]
 
 
 def _statement(source: str, line: int) -> tuple[bool, int, int]:
@@ -140,6 +152,31 @@ def _imports(source: str) -> Iterator[str]:
             place = node.module.replace(".", "/")
             yield f"{place}.py"
             yield from (f"{place}/{alias.name}.py" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (f"{alias.name.replace('.', '/')}.py" for alias in node.names)
+
+
+def _helpers(tests: Path) -> dict[str, Path]:
+    """What tests may import of `tests`, as `_imports` names it."""
+    files = [file for file in tests.rglob("*.py") if not file.name.startswith("test_")]
+    return {
+        str(file.relative_to(top)): file
+        for top in (tests, tests / "unit")
+        for file in files
+        if file.is_relative_to(top)
+    }
+
+
+def _imported(file: Path, helpers: Mapping[str, Path]) -> set[Path]:
+    """The helpers that a file of tests imports, and what those import; `conftest` always."""
+    found = {helpers[name] for name in ("conftest.py",) if name in helpers}
+    waiting = [file]
+    while waiting:
+        names = set(_imports(waiting.pop().read_text(encoding="utf-8")))
+        more = {helpers[name] for name in names & helpers.keys()} - found
+        found |= more
+        waiting += more
+    return found
 
 
 class Kept:
@@ -148,9 +185,11 @@ class Kept:
     def __init__(self, root: Path, place: Path, only: Sequence[str] | None = None) -> None:
         self._root = root
         self._place = place.absolute()
-        tests = [file for file in (root / "tests").rglob("*.py") if "mutants" not in file.parts]
-        helpers = [file for file in tests if not file.name.startswith("test_")]
-        self._common = digest([*(root / "steering").rglob("*.py"), *helpers], root)
+        steering = sorted((root / "steering").rglob("*.py"))
+        mutated = {file for file in steering if file.relative_to(root).parts[1] in FOLDERS}
+        self._common = digest([file for file in steering if file not in mutated], root)
+        self._helpers = _helpers(root / "tests")
+        self._mutated = {str(file.relative_to(root)): digest([file], root) for file in mutated}
         every = sorted(
             file for file in (root / "tests/unit").rglob("test_*.py") if file.stem != "test_mutants"
         )
@@ -159,9 +198,7 @@ class Kept:
     def missing(self) -> list[str]:
         """Files of tests that are to be run."""
         return [
-            str(file.relative_to(self._root))
-            for file in self._files
-            if self._read(file).get("state") != self._state(file)
+            str(file.relative_to(self._root)) for file in self._files if self._read(file) is None
         ]
 
     def learn(self, copy: Copy, file: str) -> tuple[str, ...]:
@@ -177,7 +214,7 @@ class Kept:
         if told.code not in _ENDED:
             return (f"all of {file}, which did not end: {told.text[-500:]}",)
         lines = _lines(data, copy.tree, told.times) if told.times else {}
-        state = self._state(copy.tree / file, copy.tree)  # who edits it meanwhile has it run again
+        state = self._state(copy.tree / file, lines, copy.tree)  # who edits it has it run again
         value = {"state": state, "times": told.times, "lines": lines}
         place.write_text(json.dumps(value), encoding="utf-8")
         return told.failed
@@ -186,7 +223,7 @@ class Kept:
         whole = Reach()
         for file in self._files:
             kept = self._read(file)
-            if kept.get("state") != self._state(file):
+            if kept is None:
                 continue
             whole.times |= kept["times"]
             for source, lines in kept["lines"].items():
@@ -201,15 +238,20 @@ class Kept:
     def _kept(self, file: Path) -> Path:
         return self._place / f"{file.stem}.json"
 
-    def _state(self, file: Path, root: Path | None = None) -> str:
-        return f"{self._common} {digest([file], root or self._root)}"
+    def _state(
+        self, file: Path, reached: Iterable[str], root: Path | None = None
+    ) -> list[str | None]:
+        there = (self._mutated.get(source) for source in sorted(reached))
+        helpers = digest(_imported(file, self._helpers), self._root)
+        return [self._common, helpers, digest([file], root or self._root), *there]
 
-    def _read(self, file: Path) -> dict[str, Any]:
+    def _read(self, file: Path) -> dict[str, Any] | None:
+        """None where it has to be learned."""
         kept = self._kept(file)
         if not kept.exists():
-            return {}
+            return None
         value: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        return value
+        return value if value["state"] == self._state(file, value["lines"]) else None
 
 
 def _lines(data: Path, tree: Path, times: Mapping[str, float]) -> dict[str, dict[str, list[str]]]:

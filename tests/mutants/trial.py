@@ -51,12 +51,12 @@ class Told:
 class Copy:
     """One tree, used by one thread."""
 
-    def __init__(self, root: Path, place: Path) -> None:
+    def __init__(self, root: Path, place: Path, free: Path) -> None:
+        """`free` is for the tests' own files."""
         self.tree = place / "tree"
         self._told = place / "told.json"
         self._names = place / "tests.txt"
-        self._free = place / "tmp"
-        self._free.mkdir()
+        self._free = free
         self._tried = 0
         self._process: subprocess.Popen[str] | None = None
         self._over = False
@@ -155,10 +155,11 @@ def _wrapped(command: Sequence[str], limit: float | None) -> list[str]:
 @contextlib.contextmanager
 def copies(root: Path, number: int) -> Iterator[list[Copy]]:
     """So many copies of the tree, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="steering-mutants-", ignore_cleanup_errors=True) as top:
-        made = []
-        for each in range(number):
-            place = Path(top) / str(each)
-            place.mkdir()
-            made.append(Copy(root, place))
-        yield made
+    with contextlib.ExitStack() as gone:
+
+        def folder(prefix: str) -> Path:
+            made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+            return Path(gone.enter_context(made))
+
+        # Tests put sockets below `free`, and the path of a socket has at most 107 octets.
+        yield [Copy(root, folder("steering-mutants-"), folder("m")) for _ in range(number)]

@@ -187,10 +187,19 @@ def odd_payload(draw: random.Random) -> bytes:
 
 def interpreted() -> ModuleType:
     """The module as plain Python, whatever was compiled beside it."""
-    if counter.__file__.endswith(".py"):
-        return counter
+    return counter if counter.__file__.endswith(".py") else _loaded("interpreted")
+
+
+def as_compiled() -> ModuleType:
+    """The module in plain Python, with the branches that only the compiled one takes."""
+    module = _loaded("as_compiled")
+    vars(module)["_INTERPRETED"] = False
+    return module
+
+
+def _loaded(name: str) -> ModuleType:
     path = counter.__file__.partition(".")[0] + ".py"
-    spec = importlib.util.spec_from_file_location("steering_dnstap_walk_interpreted", path)
+    spec = importlib.util.spec_from_file_location(f"steering_dnstap_walk_{name}", path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

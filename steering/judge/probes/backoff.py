@@ -125,8 +125,6 @@ def gap(index: Index, ledger: Ledger, address: str, now: Instant, *, proving: bo
 def without_fast_refusals(item: Round, index: Index, ledger: Ledger) -> Round:
     """The round without refusals of live probes that were sent fast."""
     known = ledger.address(item.address).backoff
-    if not any(o.live and o.outcome is Outcome.REFUSED for o in item.observations):
-        return item
     if known is None or _is_slow(index, known.since, item.at):
         return item
     kept = (o for o in item.observations if not (o.live and o.outcome is Outcome.REFUSED))

@@ -364,3 +364,76 @@ def test_a_switch_that_says_what_nobody_can_read_is_off_all_the_same(
     switch = OffSwitch(state=tmp_path / "state", runtime=tmp_path)
     assert switch.engaged()
     assert switch.record() is None
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{",
+        DEEP,
+        "[]",
+        "7",
+        "{}",
+        {"deadline": None},
+        {"deadline": "soon"},
+        {"deadline": 10**400},
+        {"renewed": 7},
+        {"renewed": None},
+        {"claim": "{}"},
+        {"claim": DEEP},
+        {"claim": None},
+        {"claim": 7},
+        {"masks": []},
+        {"masks": [1, 2]},
+        {"masks": [True]},
+        {"masks": 7},
+        {"former": ["{}"]},
+        {"pid": "me"},
+        {"pid": None},
+        {"pid": float("inf")},
+    ],
+    ids=lambda damage: str(damage)[:20],
+)
+def test_a_damaged_lease_is_over_in_whichever_way_it_is_damaged(
+    tmp_path: Path, damage: str | dict[str, object]
+) -> None:
+    lease = Lease(tmp_path)
+    lease.renew(CLAIM, 60.0)
+    if isinstance(damage, str):
+        lease.path.write_text(damage)
+    else:
+        value = json.loads(lease.path.read_text())
+        if "deadline" in damage:
+            del value["renewed"]  # as version 0.1.0 wrote it
+        lease.path.write_text(json.dumps(value | damage))
+    assert lease.read() == LeaseState(claim=None, boot="", deadline=0.0, pid=0)
+    assert lease.expired()
+    Lease(tmp_path).renew(CLAIM, 60.0)
+    assert not lease.expired(), "the next agent writes it anew"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", DEEP, "[]", "7", "null", "{}"),
+        '{"time": "noon", "by": "a", "reason": ""}',
+        '{"time": ' + 400 * "9" + ', "by": "a", "reason": ""}',
+        '{"time": null, "by": 1, "reason": 2}',
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_switch_with_any_text_is_off_and_says_nothing_of_whom(tmp_path: Path, text: str) -> None:
+    switch = OffSwitch(state=tmp_path / "state", runtime=tmp_path)
+    switch.engage("maintenance", "noc")
+    record = switch.record()
+    assert record is not None
+    assert (record.by, record.reason) == ("noc", "maintenance")
+    (tmp_path / "off").write_text(text)
+    assert switch.engaged()
+    assert switch.record() is None
+    (tmp_path / "off").unlink()
+    assert switch.record() is None
+    assert not switch.engaged()

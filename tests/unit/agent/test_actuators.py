@@ -24,7 +24,7 @@ from steering.agent import actuators as actuators_module
 from steering.agent.actuators import UNGUARDED, UNRENEWED, Actuators
 from steering.config import Config, Mode, check
 from steering.config.yaml_file import parse
-from steering.model import Instant, Seconds
+from steering.model import Family, Instant, Seconds
 
 ADDRESS = "192.0.2.53"
 PLAN = {ADDRESS: "pao"}
@@ -392,3 +392,158 @@ def test_every_guard_that_covers_the_same_is_ended_once_ours_is_there(
     act(actuators, clock)
     act(actuators, clock)
     assert ended == others
+
+
+def test_the_kernel_is_compared_once_a_second_and_at_once_after_news(
+    actuators: Actuators, clock: Clock
+) -> None:
+    def compared(after: Seconds, *, moved: bool = False) -> bool:
+        clock.now += after
+        return actuators.act(PLAN, off=False, moved=moved).compared
+
+    assert compared(0.0), "the first time"
+    assert not compared(actuators_module.COMPARE - 0.01)
+    assert compared(0.01)
+    assert compared(0.0, moved=True)
+    actuators.changed = True
+    assert compared(0.0)
+    assert not actuators.changed
+    assert not compared(0.0)
+
+
+def test_a_comparison_that_takes_long_is_made_seldom_and_a_move_waits_for_none(
+    actuators: Actuators, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = [0.9 * actuators_module.SLOW]
+
+    def apply(_kernel: Kernel, *_: object) -> tuple[()]:
+        clock.now += took[0]
+        return ()
+
+    monkeypatch.setattr(Kernel, "apply", apply)
+
+    def compared(after: Seconds, *, moved: bool = False) -> bool:
+        clock.now += after
+        actuators.changed = True
+        return actuators.act(PLAN, off=False, moved=moved).compared
+
+    assert compared(0.0)
+    assert compared(0.0), "not slow enough to wait"
+    took[0] = 0.5
+    assert compared(0.0)
+    pause = actuators_module.PAUSE_FACTOR * 0.5
+    assert not compared(pause - 0.51)
+    assert compared(0.0, moved=True)
+    assert not compared(pause - 0.51)
+    assert compared(0.02)
+
+
+def test_what_only_a_former_claim_has_goes_after_the_new_one_is_there_and_is_told_till_then(
+    actuators: Actuators, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    closed: list[int] = []
+    former, stays = kernel_of(actuators), [True]
+    left = KernelProblem(what="route", because="it came back", family=Family.IPV4)
+
+    def withdraw(kernel: Kernel, *, but: Claim | None = None) -> tuple[KernelProblem, ...]:
+        order.append(f"withdraw {kernel.claim.table} but {but.table if but else None}")
+        return (left,) if stays[0] else ()
+
+    def apply(kernel: Kernel, *_: object) -> tuple[()]:
+        order.append(f"apply {kernel.claim.table}")
+        return ()
+
+    monkeypatch.setattr(Kernel, "withdraw", withdraw)
+    monkeypatch.setattr(Kernel, "apply", apply)
+    monkeypatch.setattr(Kernel, "remains", lambda _kernel, **_but: stays[0])
+    monkeypatch.setattr(Kernel, "close", lambda kernel: closed.append(kernel.claim.table))
+    claim = replace(CLAIM, table=6000)
+    kernel = actuators.actuator_for(claim)
+    config = actuators_config(tmp_path)
+    actuators.changed = False
+    actuators.reconfigure(config, kernel, {ADDRESS})
+    assert actuators.changed
+    assert actuators.kernel is kernel
+    assert actuators.former_claims == (CLAIM,)
+    actuators.reconfigure(config, kernel, {ADDRESS})
+    assert actuators.former_claims == (CLAIM,), "the same one is no former one"
+    assert act(actuators, clock)
+    assert order == ["apply 6000", f"withdraw {CLAIM.table} but 6000"]
+    assert str(left) in actuators.problems
+    assert not closed
+    assert not actuators.changed
+    stays[0] = False
+    assert act(actuators, clock)
+    assert actuators.former_claims == ()
+    assert closed == [former.claim.table]
+    assert actuators.changed, "what it had kept the new one from can be installed"
+
+
+def test_an_agent_that_only_rehearses_is_given_no_plan(
+    actuators: Actuators, clock: Clock, tmp_path: Path
+) -> None:
+    assert act(actuators, clock)
+    assert kernel_of(actuators).installed() == PLAN
+    assert kernel_of(actuators).steering
+    config = actuators_config(tmp_path).model_copy(update={"mode": Mode.REHEARSE})
+    actuators.reconfigure(config, actuators.kernel, {ADDRESS})
+    assert act(actuators, clock)
+    assert kernel_of(actuators).installed() == {}
+    assert not kernel_of(actuators).steering
+
+
+def test_shutting_down_takes_everything_back_and_tells_what_did_not_go(
+    actuators: Actuators, clock: Clock, make: Make
+) -> None:
+    assert act(actuators, clock)
+    kernel = kernel_of(actuators)
+    assert actuators.shut_down() == ()
+    assert not kernel.remains()
+    again = make(60.0)
+    kernel_of(again).failing = OSError(errno.ENOMEM, "Cannot allocate memory")
+    (problem,) = again.shut_down()
+    assert problem.what == "routes and rules"
+    assert "Cannot allocate memory" in problem.because
+
+
+def test_what_is_refused_or_lacking_or_foreign_is_a_problem_and_by_which_family(
+    actuators: Actuators, clock: Clock
+) -> None:
+    kernel = kernel_of(actuators)
+    kernel.linkless = frozenset({"pao"})
+    kernel.foreign_routes = frozenset({"192.0.2.99"})
+    assert act(actuators, clock)
+    refused, lacking, foreign = actuators.problems
+    assert refused.startswith(f"{ADDRESS} to pao: ")
+    assert lacking.startswith("1 routes through pao")
+    assert foreign == "route 192.0.2.99: it is not ours"
+    assert actuators.problem_family == {}, "these are of both"
+
+
+def test_guards_of_other_directories_end_once_this_ones_guard_runs(
+    make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = tuple(OtherGuard(pid=pid, runtime=tmp_path / str(pid), lease=None) for pid in (7, 8))
+    ended: list[int] = []
+    fails = [True]
+
+    def end(one: OtherGuard) -> None:
+        if fails[0]:
+            raise TimeoutError("it does not end")
+        ended.append(one.pid)
+
+    monkeypatch.setattr(actuators_module, "other_guards", lambda *_: others)
+    monkeypatch.setattr(actuators_module, "end", end)
+    actuators = make(60.0)
+    actuators.adopt()
+    assert len(actuators.notices) == 2
+    FakeGuard.present = False
+    assert not act(actuators, clock)
+    FakeGuard.present = True
+    assert not act(actuators, clock)
+    assert "it does not end" in actuators.problems[0]
+    fails[0] = False
+    assert act(actuators, clock)
+    assert act(actuators, clock)
+    assert ended == [7, 8], "once each"

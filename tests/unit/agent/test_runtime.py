@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from simulation import CONFIG, policy
@@ -17,14 +17,14 @@ from steering import from_config
 from steering.agent import runtime as runtime_module
 from steering.agent.components import Components, Lasting
 from steering.agent.inputs import Inputs, Received
-from steering.agent.reload import Version
+from steering.agent.reload import Ended, Version
 from steering.agent.restart_state import RestartState
 from steering.agent.runtime import Runtime
 from steering.agent.tasks import Tasks
 from steering.config import fingerprint, load
 from steering.engine import engine
 from steering.errors import CannotRunError
-from steering.model import Event
+from steering.model import Event, Family
 from steering.report.metrics import Meters
 
 
@@ -254,3 +254,232 @@ def test_what_a_reload_replaces_is_freed_although_it_refers_to_itself(
         assert seen() is None
     finally:
         gc.enable()
+
+
+class Recorded:
+    """Tasks that run nothing."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def start(self, name: str, work: str) -> None:
+        self.calls.append(f"{name}: {work}")
+
+    def stop(self, name: str) -> None:
+        self.calls.append(f"no {name}")
+
+    def stop_reading(self) -> None:
+        self.calls.append("stop reading")
+
+
+def part(name: str) -> SimpleNamespace:
+    return SimpleNamespace(run=lambda: name)
+
+
+def parts(dnstap: str = "", forwarding: str = "", keys: object = None) -> Components:
+    made = SimpleNamespace(
+        prober=part("prober"),
+        sources=part("sources"),
+        keys=keys or part("keys"),
+        forwarding=part(forwarding) if forwarding else None,
+        dnstap=SimpleNamespace(verifier=part(dnstap)) if dnstap else None,
+    )
+    return cast("Components", made)
+
+
+ALWAYS = ["probes: prober", "sources: sources"]
+
+
+def test_each_task_runs_while_its_component_is_there_and_a_shared_one_goes_on(
+    version: Version,
+) -> None:
+    keys = part("keys")
+
+    def started(now: Components, was: Components | None) -> list[str]:
+        runtime, tasks = Runtime.__new__(Runtime), Recorded()
+        runtime.components, runtime.tasks = now, cast("Tasks", tasks)
+        runtime._start_tasks(was)
+        assert tasks.calls[:2] == ALWAYS
+        return tasks.calls[2:]
+
+    every = parts("verifier", "forwarding", keys)
+    without = parts(keys=keys)
+    verify = "verify traffic: verifier"
+    assert started(every, None) == ["forwarding: forwarding", "keys: keys", verify]
+    assert started(without, None) == ["no forwarding", "keys: keys", "no verify traffic"]
+    assert started(every, without) == ["forwarding: forwarding", verify]
+    assert started(every, every) == ["forwarding: forwarding"], "these go on"
+    assert started(without, every) == ["no forwarding", "no verify traffic"]
+    assert started(parts(), without) == ["no forwarding", "keys: keys", "no verify traffic"]
+
+
+@pytest.fixture
+def changing(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Runtime, list[str], list[Event], list[object]]:
+    """A runtime that began; the order of what a change does, its events, what it drops."""
+    order: list[str] = []
+    told: list[Event] = []
+    dropped: list[object] = []
+    paths = SimpleNamespace(past_steers=frozenset)
+    monkeypatch.setattr(FakeComponents, "kernel_paths", paths)
+    monkeypatch.setattr(
+        FakeComponents, "take_over", lambda *_: order.append("take over"), raising=False
+    )
+    monkeypatch.setattr(Nothing, "use", lambda *_: order.append("use"))
+    monkeypatch.setattr(Nothing, "drop", lambda _self, gone: dropped.append(gone), raising=False)
+    monkeypatch.setattr(Runtime, "_start_tasks", lambda *_: order.append("tasks"))
+    runtime = made(lambda: order.append("turn"))
+    tasks = Recorded()
+    tasks.calls = order
+    runtime.start(cast("Tasks", tasks))
+    assert order == ["use", "turn", "tasks"], "rules of the paths come before the first probe"
+    runtime.log_event = told.append
+    order.clear()
+    return runtime, order, told, dropped
+
+
+def other(version: Version, tmp_path: Path, config: str = CONFIG, **policies: str) -> Version:
+    """The files of a host, changed."""
+    for old in (tmp_path / "policies").iterdir():
+        old.unlink()
+    for name, text in policies.items():
+        (tmp_path / "policies" / f"{name}.yaml").write_text(text)
+    file = version.setup.config
+    text = f"{config}runtime: {file.runtime}\nstate: {file.state}\njournal: off\n"
+    (tmp_path / "steering.yaml").write_text(text)
+    return Version.of(load(tmp_path / "steering.yaml"), fingerprint(tmp_path / "steering.yaml"))
+
+
+def test_a_change_takes_over_before_the_next_turn_and_tells_of_what_ends_by_it(
+    changing: tuple[Runtime, list[str], list[Event], list[object]],
+    version: Version,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime, order, told, dropped = changing
+    forgotten: list[tuple[frozenset[str], tuple[str, ...]]] = []
+    monkeypatch.setattr(
+        Meters,
+        "forget",
+        lambda _self, gone, paths: forgotten.append((frozenset(gone), tuple(sorted(paths)))),
+    )
+    monkeypatch.setattr(FakeComponents, "notices", ("two tables",))
+    monkeypatch.setattr(FakeComponents, "leftovers", ("route 192.0.2.1",))
+    gone, *_ = runtime.state.index.settings
+    runtime.state = replace(runtime.state, started=True, plan={gone: "pao"})
+    before = runtime.version
+    new = other(version, tmp_path, "\n".join(_without_pao()) + "\n", root=policy("root", net=6))
+    runtime.apply(new, rebuild=True)
+    assert order == ["stop reading", "take over", "use", "tasks", "turn"]
+    assert [(e.event, e.address) for e in told] == [
+        ("released", gone),
+        ("notice", None),
+        ("leftover", None),
+    ]
+    assert (told[1].because, told[2].because) == ("two tables", "route 192.0.2.1")
+    assert runtime.version is new
+    assert runtime.version is not before
+    assert runtime.state.index is new.index
+    assert runtime.components.index is new.index
+    assert forgotten == [
+        (frozenset({"gtld"}), ("fra", "local", "pao")),
+        (frozenset({"gtld"}), ("pao",)),
+    ]
+    assert not dropped, "what is asked over the other paths counts"
+
+
+def _without_pao() -> list[str]:
+    return [line for line in CONFIG.splitlines() if "pao:" not in line]
+
+
+def test_answers_by_marks_or_next_hops_of_before_are_dropped_with_a_change(
+    changing: tuple[Runtime, list[str], list[Event], list[object]],
+    version: Version,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime, _, _, dropped = changing
+    runtime.apply(
+        other(version, tmp_path, CONFIG.replace("10.255.1.2", "10.255.1.9"), gtld=policy()),
+        rebuild=True,
+    )
+    assert dropped == [frozenset({"pao"})]
+    paths = SimpleNamespace(past_steers=frozenset)
+    monkeypatch.setattr(FakeComponents, "kernel_paths", paths)
+    runtime.components.kernel_paths = cast("Any", SimpleNamespace(past_steers=frozenset))
+    runtime.apply(
+        other(version, tmp_path, CONFIG.replace("10.255.1.2", "10.255.1.9"), gtld=policy()),
+        rebuild=True,
+    )
+    assert dropped == [frozenset({"pao"}), frozenset()], "other marks, the same next hops"
+
+
+def test_the_directories_of_a_running_agent_stay(
+    changing: tuple[Runtime, list[str], list[Event], list[object]], version: Version
+) -> None:
+    runtime, order, _, _ = changing
+    config = version.setup.config
+    for key in ("state", "runtime"):
+        moved = config.model_copy(update={key: Path("/elsewhere")})
+        new = replace(version, setup=replace(version.setup, config=moved))
+        with pytest.raises(CannotRunError, match=f"{key}: can't be changed") as refused:
+            runtime.apply(new, rebuild=True)
+        assert refused.value.code == 2
+        assert runtime.version is version
+    assert not order
+
+
+def test_a_change_of_overrides_alone_takes_a_turn_and_nothing_else(
+    changing: tuple[Runtime, list[str], list[Event], list[object]], version: Version
+) -> None:
+    runtime, order, _, _ = changing
+    runtime.apply(replace(version, fingerprint=()), rebuild=False)
+    assert order == ["turn"]
+
+
+def test_what_a_version_would_end_is_what_both_decide_apart_from_it(
+    made: Make, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    addresses = tuple(runtime.state.index.settings)
+    monkeypatch.setattr(Nothing, "installed", lambda _self: dict.fromkeys(addresses, "pao"))
+    both = {"gtld": policy(letters=3), "root": policy("root", net=6)}
+    assert runtime.ended_by(other(version, tmp_path, **both)) == Ended(gone=(), of=len(addresses))
+    fewer = runtime.ended_by(other(version, tmp_path, gtld=policy(letters=1)))
+    assert fewer == Ended(gone=tuple(sorted(addresses[2:])), of=len(addresses))
+    assert len(addresses) == 6
+
+
+def test_without_actuators_nothing_is_lost_with_a_lease(made: Make) -> None:
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    state = runtime.state
+    runtime.components.actuators = None
+    runtime.handle_lost_lease()
+    assert runtime.state is state
+    runtime.components.actuators = cast("Any", SimpleNamespace(lost_lease=lambda: None))
+    runtime.handle_lost_lease()
+    assert runtime.state is state
+
+
+def test_what_a_lost_lease_left_is_not_adopted_and_either_switch_is_enough(made: Make) -> None:
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    components = cast("Any", runtime.components)
+    in_use: Any = {Family.IPV4: ("192.0.2.7",)}
+    components.forwarding = SimpleNamespace(in_use=in_use)
+    assert not runtime.facts().off
+    assert runtime.facts().forwarded == in_use
+    lasting = cast("Any", runtime._lasting)
+    for switch, in_state in ((True, False), (False, True), (True, True)):
+        lasting.switch.engaged, lasting.state_off = lambda s=switch: s, lambda s=in_state: s
+        assert runtime.facts().off
+    inputs = cast("Any", runtime._inputs)
+    inputs.gather = lambda: replace(NO_NEWS, installed={"192.5.0.30": "pao"})
+    assert runtime.facts().installed == {"192.5.0.30": "pao"}
+    components.actuators = SimpleNamespace(removal_pending=True)
+    assert runtime.facts().installed == {}
+    runtime.state = replace(runtime.state, started=True)
+    assert runtime.facts().memory is None

@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from simulation import WALL, setup
 
-from steering.decide.moves.ranking import LASTING, Choice, best, costs, failing, lasting
+from steering.decide.moves.ranking import (
+    LASTING,
+    SURE,
+    Choice,
+    best,
+    costs,
+    failing,
+    failing_steps,
+    lasting,
+)
 from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.ledger import Ledger, PathRecord
@@ -156,3 +167,59 @@ def test_a_proven_site_in_use_is_left_only_for_one_that_answers_well_for_long() 
 
 def test_staying_comes_before_capacity_and_round_trip_time() -> None:
     assert _best("pao fra", path="pao", busy="pao", rtt=(1.0, 0.01, 1.0)) == "pao"
+
+
+@given(
+    order=st.tuples(*[st.integers(0, 3)] * 3),
+    octaves=st.tuples(*[st.none() | st.integers(-3, 20)] * 3),
+    steps=st.tuples(*[st.integers(0, 2)] * 3),
+    busy=st.sets(st.sampled_from(SITES)),
+    path=st.sampled_from((LOCAL, *SITES)),
+)
+def test_each_measure_decides_only_among_those_that_are_equal_in_all_before_it(
+    order: tuple[int, int, int],
+    octaves: tuple[int | None, int | None, int | None],
+    steps: tuple[int, int, int],
+    busy: set[str],
+    path: str,
+) -> None:
+    shares = (0.0, 0.05, 0.5)
+    records = {
+        site: _record(
+            ANSWERS * shares[step], rtt=None if octave is None else 0.75 * 0.005 * 2.0**octave
+        )
+        for site, octave, step in zip(SITES, octaves, steps, strict=True)
+    }
+    choice = _choice("pao fra ams", records, path=path, order=order)
+    found = costs([choice], (LOCAL, *SITES), busy)[choice.address]
+
+    def measures(site: str) -> tuple[object, ...]:
+        place = SITES.index(site)
+        octave = octaves[place]
+        rtt = 16 if octave is None else min(max(octave, 0), 16)
+        sure = SURE if site == path else 0.0
+        step = failing_steps(ANSWERS * shares[steps[place]], ANSWERS, sure)
+        return step, order[place], site != path, site in busy, rtt, site
+
+    assert sorted(found, key=found.__getitem__) == sorted(SITES, key=measures)
+
+
+@pytest.mark.parametrize(
+    ("bad", "sure", "steps"),
+    [
+        (1.0, 0.0, 0),
+        (11.0, 0.0, 0),
+        (11.1, 0.0, 1),
+        (101.0, 0.0, 1),
+        (101.1, 0.0, 2),
+        (25.0, 2.0, 1),
+        (19.0, 2.0, 0),
+        (121.0, 2.0, 1),
+        (124.0, 2.0, 2),
+    ],
+)
+def test_a_step_is_passed_when_more_than_one_answer_and_the_deviations_are_left_out(
+    bad: float, sure: float, steps: int
+) -> None:
+    """Of 1,000 answers: more than 10 and more than 100."""
+    assert failing_steps(bad, 1000.0, sure) == steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -352,3 +352,58 @@ def test_a_site_is_avoided_longer_each_time() -> None:
     ]
     assert lengths == [AGAIN, 2 * AGAIN, 4 * AGAIN, LONGEST, LONGEST, LONGEST]
     assert FORGOTTEN > LONGEST
+
+
+def test_worse_is_by_two_spans_eight_failures_and_two_deviations() -> None:
+    """A hundred failures are surely eighty: at 0.3 before, more than a share of 0.4."""
+    sure = Served(spans=2, all_good=99, all_bad=60, all_lost=40, before=0.3)
+    assert sure.worse
+    assert not sure.silent
+    for less in (
+        replace(sure, spans=1),
+        replace(sure, all_good=100),
+        replace(sure, before=0.31),
+        replace(sure, all_bad=59),
+    ):
+        assert not less.worse
+    for bad, lost, silent in ((2, 8, False), (2, 9, True), (0, 8, True), (0, 7, False)):
+        one = Served(spans=2, all_bad=bad, all_lost=lost, before=1.0)
+        assert one.worse == silent
+    assert not Served(spans=2, all_good=2, all_lost=8).silent
+    assert Served(spans=2, all_good=2, all_lost=9).silent
+
+
+def test_a_span_counts_when_it_has_four_questions_and_is_worse_by_half_of_the_good_ones() -> None:
+    def after(good: int, bad: int, lost: int, length: float = 1.0, usual: float = 10.0) -> int:
+        served = replace(KNOWN, usual=usual, spans=5, since=90.0, all_good=1, all_lost=7)
+        closed = served.hear(good, bad, lost, 100.0 + length)
+        if closed.spans == 6:
+            assert (closed.all_good, closed.all_bad, closed.all_lost) == (1 + good, bad, 7 + lost)
+            assert closed.since == 90.0
+            assert (closed.good, closed.bad, closed.lost, closed.began) == (0, 0, 0, 101.0)
+        if closed.spans == 0:
+            assert (closed.all_good, closed.all_bad, closed.all_lost) == (0, 0, 0)
+        return closed.spans
+
+    assert after(4, 3, 2) == 6
+    assert after(5, 4, 4) == 0, "half of the good answers is enough"
+    assert after(4, 2, 2) == 0, "no more failed than not"
+    assert after(0, 2, 2) == 6
+    assert after(0, 2, 1) == 5, "too few to tell: the span goes on"
+    assert after(0, 4, 0, length=0.9) == 5
+    assert after(0, 2, 1, length=QUIET) == 5
+    began = replace(KNOWN, spans=5, lost=3)
+    assert began.close(100.0 + QUIET).lost == 3
+    quiet = began.close(100.1 + QUIET)
+    assert (quiet.lost, quiet.began, quiet.spans) == (0, 100.1 + QUIET, 5)
+    first = replace(KNOWN, usual=10.0).hear(0, 4, 0, 101.0)
+    assert (first.spans, first.since) == (1, 100.0)
+    usual = replace(KNOWN, usual=10.0).hear(20, 0, 0, 101.0)
+    assert usual.usual == pytest.approx(11.0)
+    assert (usual.before, usual.fine, usual.began) == (0.13, True, 101.0)
+    assert not replace(KNOWN, usual=10.0).hear(0, 4, 0, 101.0).fine
+    assert Served().hear(0, 1, 0, 7.0).began == 7.0
+    assert (
+        "of 12 questions of the resolvers in 10 s 7 were not answered and 4 got bad answers"
+        in replace(KNOWN, since=90.0, all_good=1, all_bad=4, all_lost=7).shown
+    )

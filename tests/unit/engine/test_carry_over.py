@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering.decide.moves import damping
-from steering.facts import Memory
-from steering.judge.known.recovery import CALM
+from steering.decide.state import State
+from steering.engine.carry_over import _holding, recall, remember, steered_since
+from steering.facts import Breaches, Memory, Steered
+from steering.index import Index
+from steering.judge.known.recovery import CALM, Hold
 from steering.model import Outcome
+from steering.override import Frozen
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 DAY = 86_400.0
@@ -39,6 +44,75 @@ def worn(sim: Simulation) -> float:
     address = sim.addresses()[0]
     level = state.worn.get(address, 0.0)
     return damping.penalty(level, state.worn_at, sim.index.settings[address], sim.now)
+
+
+def test_a_history_is_as_old_after_a_restart_as_the_time_that_passed(tmp_path: Path) -> None:
+    """Lengths of time are kept, as the clock of the next process begins anywhere."""
+    index = Index.of(setup(tmp_path, policy(letters=2)))
+    one, other, *_ = index.settings
+    state = replace(
+        State.blank(index, 5000.0, WALL),
+        worn={one: 3.0, other: 0.0},
+        worn_at=5000.0,
+        moves=((4999.5, 2), (4950.0, 1)),
+        plan={one: "pao"},
+        since={one: WALL - 0.5},
+    )
+    hold = Hold(breaches=3, since=4999.75, ended=4000.0)
+    state = replace(state, ledger=_holding(state.ledger, {one: hold}))
+    memory = remember(state)
+    assert memory.breaches == {one: Breaches(number=3, since=0.25, ended=1000.0)}
+    assert memory.moves == ((0.5, 2), (50.0, 1))
+    assert memory.steered == {one: Steered(site="pao", ago=0.5)}
+    assert memory.worn == {one: 3.0}
+    for passed, gone in ((0.0, False), (100.0, False), (CALM, False), (CALM + 1, True)):
+        begun = State.blank(index, 7.0, WALL + passed)
+        recalled, events = recall(begun, memory)
+        assert not events
+        if gone:
+            assert recalled == begun, "a day of calm"
+            continue
+        then = 7.0 - passed
+        found = recalled.ledger.address(one).hold
+        assert found == Hold(breaches=3, since=then - 0.25, ended=then - 1000.0)
+        assert recalled.ledger.held == {one}
+        assert recalled.moves == ((then - 0.5, 2), (then - 50.0, 1))
+        assert (recalled.worn, recalled.worn_at) == (memory.worn, then)
+        assert steered_since(memory, WALL + passed) == {(one, "pao"): WALL - 0.5}
+    assert steered_since(memory, WALL - 1) == steered_since(None, WALL) == {}
+
+
+@pytest.mark.parametrize("part", ["worn", "breaches", "moves"])
+def test_any_part_of_a_history_is_kept_alone(tmp_path: Path, part: str) -> None:
+    """What is no longer in the policies is not."""
+    index = Index.of(setup(tmp_path, policy(letters=1)))
+    one, gone = next(iter(index.settings)), "192.0.2.1"
+    past = Breaches(number=1, since=1.0, ended=1.0)
+    memory = Memory(
+        at=WALL,
+        worn={one: 1.0, gone: 1.0} if part == "worn" else {},
+        breaches={one: past, gone: past} if part == "breaches" else {},
+        moves=((1.0, 1),) if part == "moves" else (),
+    )
+    recalled, _ = recall(State.blank(index, 7.0, WALL), memory)
+    assert recalled.worn.keys() == ({one} if part == "worn" else set())
+    assert recalled.ledger.held == ({one} if part == "breaches" else frozenset())
+    assert recalled.ledger.addresses.keys() == recalled.ledger.held
+    assert bool(recalled.moves) == (part == "moves")
+    assert recall(State.blank(index, 7.0, WALL - 1), memory)[1][0].event == "notice"
+
+
+def test_a_frozen_path_is_kept_whenever_that_was_and_only_by_an_agent_that_acts(
+    tmp_path: Path,
+) -> None:
+    frozen = {"192.5.0.30": Frozen(path="pao", by="noc")}
+    for config, kept_frozen in ((CONFIG, frozen), (CONFIG + "mode: rehearse\n", {})):
+        index = Index.of(setup(tmp_path, policy(letters=1), config=config))
+        memory = remember(replace(State.blank(index, 5.0, WALL), frozen=frozen))
+        assert memory.frozen == kept_frozen
+    memory = Memory(at=WALL, frozen=frozen)
+    for wall in (WALL, WALL - 9, WALL + CALM + 1):
+        assert recall(State.blank(index, 7.0, wall), memory)[0].frozen == frozen
 
 
 @pytest.mark.long

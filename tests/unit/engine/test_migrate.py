@@ -501,5 +501,36 @@ def test_a_policy_that_tolerates_more_has_its_scale_at_once(tmp_path: Path) -> N
         assert known.baseline is not None
         if settings.upstream == "gtld":
             assert known.baseline.scale(0, settings) >= base_scale(settings, 0) > 1
+            assert known.baseline.scales is not None, "made by the new policy"
+            assert was is not None
+            assert known.baseline.failed != was.failed, "and faded until the review"
         else:
             assert known.baseline == was
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_stale_path_is_breached_from_the_moment_at_which_its_policy_counts_that(
+    tmp_path: Path, before: bool
+) -> None:
+    acts = "serial: epoch\nbreach: {on: [bogus, timeout, error, stale]}\n"
+    counting = (policy("gtld", letters=1, more=acts), policy("root", letters=1, net=6))
+    old = index_of(tmp_path, counting if before else (policy("gtld", letters=1), counting[1]))
+    (one, two), (root, _) = old.upstreams["gtld"], old.upstreams["root"]
+    stale, bad = PathRecord(health=Health.STALE), PathRecord(health=Health.FAILING)
+    hold = Hold(breaches=1, since=NOW - 50, ended=NOW - 40)
+    blank = State.blank(old, NOW, WALL)
+    ledger = replace(
+        blank.ledger,
+        paths={(one, LOCAL): stale, (one, "pao"): stale, (two, LOCAL): bad, (root, LOCAL): stale},
+        addresses={one: AddressRecord(hold=hold)},
+    )
+    state = replace(blank, ledger=reopened(ledger, old, NOW))
+    moved, _ = migrate(state, index_of(tmp_path, counting), NOW, WALL)
+    after = moved.ledger
+    clean = moved.index.settings[one].policy.recover.clean
+    assert after.path(one).bucket == (None if before else Bucket.start(clean))
+    assert after.address(one).hold == (hold if before else hold.breach(NOW))
+    for key in ((one, "pao"), (two, LOCAL), (root, LOCAL)):
+        assert after.paths[key] == ledger.paths[key]
+    for address in (two, root):
+        assert after.address(address).hold is None

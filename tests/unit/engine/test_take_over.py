@@ -6,8 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulation import Ask, Simulation, policy, setup
+from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
+from steering.decide.state import State
+from steering.engine.engine import turn
+from steering.facts import Facts, Memory
+from steering.index import Index
 from steering.model import Evidence, Failure, Heard, Outcome
 from steering.override import Action, Match, Override
 
@@ -175,3 +179,37 @@ def test_what_was_found_installed_is_not_proved_anew(tmp_path: Path) -> None:
     sim.run(60)
     assert not sim.told("undone")
     assert set(sim.installed.values()) == {"pao"}
+
+
+def test_an_agent_that_does_not_act_releases_once_and_recalls_once(tmp_path: Path) -> None:
+    index = Index.of(setup(tmp_path, policy(letters=1), config=CONFIG + "mode: rehearse\n"))
+    one, *_ = index.settings
+    facts = Facts(wall=WALL, installed={one: "pao"}, memory=Memory(at=WALL, worn={one: 3.0}))
+    state, _, events = turn(State.blank(index, 5.0, WALL), facts, 5.0)
+    assert [(e.event, e.address, e.was, e.now) for e in events if e.event == "released"] == [
+        ("released", one, "pao", "local")
+    ]
+    assert state.started
+    assert state.worn == {one: 3.0}
+    _, _, again = turn(replace(state, worn={}), replace(facts, memory=None), 6.0)
+    assert "released" not in {event.event for event in again}
+
+
+def test_of_what_is_installed_that_is_taken_over_which_policy_or_override_wants(
+    tmp_path: Path,
+) -> None:
+    text = policy(letters=2, more="steer: {to: [pao]}\n")
+    index = Index.of(setup(tmp_path, text))
+    first, second, third, _ = index.settings
+    installed = {first: "pao", second: "fra", third: "mars", "192.0.2.1": "pao"}
+    facts = Facts(wall=WALL, installed=installed)
+    state, _, events = turn(State.blank(index, 5.0, WALL), facts, 5.0)
+    assert state.plan == {first: "pao"}
+    told = {(event.event, event.address) for event in events}
+    assert {("adopted", first), ("released", second)} <= told
+    assert not {a for name, a in told if name == "released"} - {second}, "no policy names these"
+    assert state.verifications[first].proved
+    order = replace(_steer("a.gtld.example.", "fra"), match=Match(address=second))
+    state, _, events = turn(State.blank(index, 5.0, WALL), replace(facts, overrides=(order,)), 5.0)
+    assert state.plan == {first: "pao", second: "fra"}
+    assert state.ledger.held == {first}, "what an override sent has no breach"

@@ -116,6 +116,12 @@ def test_the_star_of_arguments_multiplies_nothing() -> None:
     assert texts(source) == set()
 
 
+def test_a_part_of_a_folder_or_a_file_may_be_drawn_from() -> None:
+    files = {one.file for one in find(ROOT, "judge/known")}
+    assert files < {one.file for one in find(ROOT, "judge")}
+    assert {one.file for one in find(ROOT, "judge/signals.py")} == {"steering/judge/signals.py"}
+
+
 def test_each_fault_is_on_the_line_that_it_says() -> None:
     source = (ROOT / "steering/judge/known/recovery.py").read_text()
     for mutant in mutants("steering/judge/known/recovery.py", source):
@@ -165,6 +171,14 @@ def test_one_of_each_parametrised_test_comes_before_another_of_the_same() -> Non
     first, rest = Reach(times=times).batches([*quick, *slow], patience=30.0)
     assert first == quick[:40]
     assert rest == ["slow[a]", "other", "slow[b]", *quick[40:46]]
+
+
+def test_tests_of_all_subjects_come_before_more_of_one() -> None:
+    one = [f"one::{number}" for number in range(60)]
+    times = dict.fromkeys(one, 1.0) | {"other::a": 8.0, "third::b": 9.0}
+    first, rest = Reach(times=times).batches([*one, "other::a", "third::b"], patience=19.0)
+    assert first == one[:40]
+    assert rest == ["other::a", "third::b", "one::40", "one::41"]
 
 
 def test_a_constant_is_tried_by_the_tests_of_its_module_and_then_of_those_that_import_it() -> None:
@@ -248,7 +262,7 @@ def test_what_is_noticed_is_killed_and_what_is_not_is_told(
     assert {one.mutant.name: named[one.killed] for one in outcomes} == wanted
     why = {one.mutant.name.split(":", 1)[1]: one.why for one in outcomes}
     assert why["LeaveOutCall:0"] == "tests/unit/test_small.py::test_more_is_enough"
-    assert why["ReplaceBinaryOperator_Add_Sub:1"] == "no test reaches it"
+    assert why["ReplaceBinaryOperator_Add_Sub:1"] == "4 of 4 tests that reach it pass"
     assert why["ReplaceComparisonOperator_Gt_GtE:0"] == "2 of 2 tests that reach it pass"
     assert why["NumberReplacer:7"] == "over time"
     assert any("failing without a mutant: tests/unit/test_wrong.py" in line for line in said)
@@ -258,7 +272,37 @@ def test_what_is_noticed_is_killed_and_what_is_not_is_told(
     (tree / "tests/unit/test_small.py").write_text(f"{TESTS}\n\ndef test_more():\n    pass\n")
     assert Kept(tree, tmp_path / "kept").missing() == ["tests/unit/test_small.py"]
     (tree / "steering/judge/small.py").write_text(f"{SOURCE}\n")
+    assert Kept(tree, tmp_path / "kept").missing() == ["tests/unit/test_small.py"]
+    (tree / "steering/config.py").touch()
     assert len(Kept(tree, tmp_path / "kept").missing()) == 2
+
+
+def test_a_changed_helper_concerns_the_tests_that_import_it(tree: Path, tmp_path: Path) -> None:
+    for name, text in (
+        ("unit/near.py", "import far\n"),
+        ("unit/far.py", ""),
+        ("unit/other.py", ""),
+        ("unit/test_small.py", f"from near import far\n{TESTS}"),
+    ):
+        (tree / "tests" / name).write_text(text)
+
+    def changed(name: str) -> bool:
+        before = Kept(tree, tmp_path)._state(tree / "tests/unit/test_small.py", ())
+        (tree / "tests" / name).write_text("# changed\n")
+        return Kept(tree, tmp_path)._state(tree / "tests/unit/test_small.py", ()) != before
+
+    assert not changed("unit/other.py")
+    assert changed("unit/far.py")
+
+
+def test_a_line_that_no_test_reaches_is_tried_by_those_that_import_its_module() -> None:
+    """It may run in a process that they start."""
+    reach = Reach(
+        times={"tests/unit/test_near.py::a": 1.0, "tests/unit/test_far.py::b": 1.0},
+        importers={"steering/judge/small.py": {"tests/unit/test_near.py"}},
+    )
+    source = "def of():\n    return 1\n"
+    assert reach.tests(mutant("judge", 2), source) == ["tests/unit/test_near.py::a"]
 
 
 def test_a_test_that_waits_costs_little_of_the_patience(tree: Path, tmp_path: Path) -> None:

@@ -414,3 +414,20 @@ def test_a_family_that_has_no_route_is_known_at_once_and_forgotten_a_little_late
     assert "ipv6" not in ways.unasked(later), "its ten seconds begin when it has a route again"
     assert "over ipv4" not in ways.unasked(later, {Family.IPV4})
     assert ways.routeless(time.monotonic() + kernel_paths_module.RETURNING) == frozenset()
+
+
+def test_only_what_an_agent_with_marks_could_ask_a_site_for_is_missed(clock: Clock) -> None:
+    """Not what no site has a next hop for, and not a family that this host has no route for."""
+    four = replace(CLAIM, next_hops={"pao": {Family.IPV4: "10.255.1.2"}}, sites=("pao",))
+    for acting, claim, lacking, missed in (
+        (True, CLAIM, frozenset[Family](), {ONE, SIX}),
+        (False, CLAIM, frozenset[Family](), set[str]()),
+        (True, four, frozenset[Family](), {ONE}),
+        (True, CLAIM, frozenset({Family.IPV4}), {SIX}),
+    ):
+        kernel = Kernel()
+        kernel.claim, kernel.leading, kernel.lacking = claim, set(), lacking
+        reader: object = kernel
+        ways = KernelPaths(reader, acting=acting, watched={ONE, SIX})  # type: ignore[arg-type]
+        ways.changed()
+        assert ways._unprobed_since.keys() == missed

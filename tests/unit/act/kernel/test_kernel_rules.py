@@ -69,8 +69,15 @@ def test_rules_for_pods_and_ports_of_others_are_dropped_before_any_look_up() -> 
         replace(RULE, destination_ports=Ports(first=443, last=443)),
         replace(RULE, ip_protocol=132),
         replace(RULE, l3mdev=True),
+        replace(RULE, oif="eth0"),
+        replace(RULE, iif="eth0"),
+        replace(RULE, tunnel=7),
+        replace(RULE, tos=0x10),
+        replace(RULE, dscp=10),
+        replace(RULE, flow_label=True),
     ):
         assert not rule.may_catch(there, here), str(rule)
+        assert replace(rule, inverted=True).may_catch(there, here), str(rule)
 
 
 def test_a_route_that_is_no_longer_than_the_suppressed_length_is_passed_over() -> None:

@@ -26,6 +26,7 @@ from steering.observe.dnssec.response import LONGEST_NSID, classify, nsid_text
 from steering.observe.dnssec.signatures import MOST_TRIED, Signatures
 from steering.observe.dnssec.skim import skim
 from steering.observe.dnssec.trust import Keys, Trust, name_of, octets, text_of
+from steering.observe.nonce import LABEL
 from steering.observe.probe.answer_cache import AnswerCache
 from steering.observe.probe.questions import QuestionSet
 from steering.observe.traffic.classify import Verified, verify_response
@@ -409,3 +410,32 @@ def test_a_bitmap_is_read_the_same_each_time(types_: str) -> None:
     assert isinstance(record_, NSEC)
     assert types(record_) == types(record_)
     assert 1 in types(record_)
+
+
+def test_a_name_is_made_as_long_as_labels_and_names_may_be_and_no_longer() -> None:
+    """RFC 1035 2.3.4: 63 octets in a label, 255 in a name."""
+    rng = random.Random(2)
+    longest = "a" * (63 - LABEL)
+    made = within(f"{longest}.com.", nsec("z.com."), "com.", rng)
+    assert made is not None
+    assert len(made.split(".")[0]) == 63
+    assert within(f"a{longest}.com.", nsec("z.com."), "com.", rng) is None
+    full = ".".join(["b" * 63] * 3)  # with `com.` 197 octets
+    for length, fits in ((255 - 197 - 1 - LABEL, True), (255 - 197 - LABEL, False)):
+        made = within(f"{'a' * length}.{full}.com.", nsec(f"z.{full}.com."), "com.", rng)
+        assert (made is not None) == fits
+        assert made is None or octets(name_of(made)) == 255
+
+
+def test_of_many_gaps_the_oldest_is_given_up() -> None:
+    record = dns.rdata.from_text("IN", "NSEC3", f"1 0 1 aa {'0' * 32} A")
+    assert isinstance(record, NSEC3)
+    owners = [f"{number:032d}.com." for number in range(66)]
+    gaps = DeniedNames("com.", random.Random(2))
+    for owner in owners:
+        gaps.open(owner, record, 0.0)
+    assert gaps.owners == tuple(owners[2:])
+    [*gaps.search(0, 600.0)]
+    assert len(gaps.owners) == 64
+    [*gaps.search(0, 600.1)]
+    assert not gaps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from types import ModuleType
 
@@ -16,6 +17,7 @@ from dnstap_frames import (
     SIGNERS,
     ZONES,
     Framed,
+    as_compiled,
     compare_frame,
     field,
     frame,
@@ -45,8 +47,9 @@ from steering.observe.dnstap.tally_builder import build_tally, name_to_text, nam
 
 INTEREST: Interest = {ADDRESS: Watched(zones=frozenset(ZONES))}
 PLAIN = interpreted()
-BUILDS = [Walked(module, zones=zones) for module in (PLAIN, counter) for zones in (APART, ZONES)]
-FRAMED = [Framed(PLAIN), Framed(PLAIN, shortcut=False), Framed(counter)]
+MODULES = list(dict.fromkeys((PLAIN, as_compiled(), counter)))
+BUILDS = [Walked(module, zones=zones) for module in MODULES for zones in (APART, ZONES)]
+FRAMED = [Framed(PLAIN, shortcut=False), *map(Framed, MODULES)]
 
 
 def signed(*signatures: tuple[str, str, int, int], rcode: int = 0) -> bytes:
@@ -112,6 +115,86 @@ def test_protobuf_with_fields_unknown_missing_repeated_and_of_another_type(seed:
     for _ in range(4):
         if broken := mutated(draw, body):
             compare_frame(broken, FRAMED)
+
+
+def usual_answers() -> Iterator[bytes]:
+    """What resolvers get all day: an address, an alias, a denial, no data, a referral."""
+    import dns.flags
+    import dns.message
+    import dns.name
+    import dns.rcode
+    import dns.rrset
+
+    def rrsigs(owner: str, rdtype: str, labels: int, *, more: str = "com.") -> dns.rrset.RRset:
+        text = f"{rdtype} 13 {labels} 900 {NOW + 9000} {NOW - 9000} 4711 {more} {'AAAA' * 22}"
+        return dns.rrset.from_text(owner, 900, "IN", "RRSIG", text)
+
+    rrset = dns.rrset.from_text
+    soa = rrset("com.", 900, "IN", "SOA", "a.com. b.com. 1700000000 1 1 1 1")
+    nsec3 = f"1 0 0 - {'0' * 32} A"
+    denial = ("k.com.", 900, "IN", "NSEC3", nsec3)
+    address = [rrset("www.com.", 900, "IN", "A", "192.0.2.1"), rrsigs("www.com.", "A", 2)]
+    alias = [rrset("www.com.", 900, "IN", "CNAME", "x.org."), rrsigs("www.com.", "CNAME", 2)]
+    none = [soa, rrsigs("com.", "SOA", 1), rrset(*denial), rrsigs("k.com.", "NSEC3", 2)]
+    ns = rrset("www.com.", 900, "IN", "NS", "ns.www.com.")
+    signed_ds = [ns, rrset("www.com.", 900, "IN", "DS", f"1 13 2 {'00' * 32}")]
+    signed_ds += [rrsigs("www.com.", "DS", 2)]
+    unsigned = [ns, rrset(*denial), rrsigs("k.com.", "NSEC3", 2)]
+    for answer, authority, rcode, aa in (
+        (address, [], 0, True),
+        (alias, [], 0, True),
+        ([], none, 3, True),
+        ([], none, 0, True),
+        ([], signed_ds, 0, False),
+        ([], unsigned, 0, False),
+    ):
+        made = dns.message.make_response(dns.message.make_query("www.com.", "A"))
+        made.flags |= dns.flags.AA if aa else 0
+        made.set_rcode(dns.rcode.Rcode(rcode))
+        made.answer, made.authority = answer, authority
+        yield made.to_wire()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_usual_answers_are_judged_without_a_second_reading(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second reading takes several times as long; only what is unusual is worth it."""
+    if not module.__file__ or not module.__file__.endswith(".py"):
+        pytest.skip("methods of a compiled class can't be replaced")
+    twice: list[bytes] = []
+    monkeypatch.setattr(
+        module.FrameCounter, "_weigh", lambda _self, message, *_: twice.append(message)
+    )
+    for answer in usual_answers():
+        for zones in (ZONES, APART):
+            build = Walked(module, zones=zones)
+            what, seen = build.verdict(answer)
+            assert not twice
+            assert what == "counted"
+            assert seen["com."].outcome == "good"
+
+
+def test_frames_like_the_one_before_are_read_by_the_short_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow: list[int] = []
+    real = PLAIN.FrameCounter._frame
+
+    def spied(self: FrameCounter, chunk: bytes, start: int, end: int, now: int) -> None:
+        slow.append(end - start)
+        real(self, chunk, start, end, now)
+
+    monkeypatch.setattr(PLAIN.FrameCounter, "_frame", spied)
+    (answer, *_) = usual_answers()
+    for query in (None, bytes(12), bytes(200)):
+        build = Framed(PLAIN)
+        for length in (0, 1, 50, 100, 127, 128, 129, 1000, 10_000, 16_000):
+            message = (answer + bytes(length))[: max(length, 12)]
+            body = payload(4, message=message, query=query)
+            assert build.verdict(body) == ("response", message)
+        assert len(slow) == 1, "the first one shows the order of the fields"
+        slow.clear()
 
 
 def test_a_signature_inside_a_text_record_is_none() -> None:

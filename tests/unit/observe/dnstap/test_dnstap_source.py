@@ -267,3 +267,36 @@ def test_a_complaint_about_a_writer_is_one_event(
     (event,) = dnstap.read(0.2)
     assert (event.event, event.because) == ("dnstap", "/run/tap: no Frame Streams")
     assert not dnstap.has_news, "nobody needs a turn for it"
+
+
+def test_what_the_reader_has_counted_is_news_until_a_turn_has_seen_it(
+    dnstap: DnstapSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [tally(100.0), tally(100.2, Traffic(address=ADDRESS, responses=3), unnoticed=2)]
+    repaired: list[float] = []
+    monkeypatch.setattr(dnstap.reader, "repair_sockets", repaired.append)
+    monkeypatch.setattr(dnstap.reader, "take", lambda _now: [waiting.pop(0)] if waiting else [])
+    dnstap.evidence({}, 90.0)
+    assert not dnstap.read(100.0)
+    assert not dnstap.has_news, "nothing was asked"
+    (event,) = dnstap.read(100.4)
+    assert (event.event, event.because) == ("dnstap", "2 more problems of writers")
+    assert dnstap.has_news
+    assert repaired == [100.0, 100.4]
+    (heard,) = dnstap.evidence({}, 100.4)
+    assert (heard.address, heard.answers) == (ADDRESS, 3)
+    assert not dnstap.has_news
+    assert not dnstap.evidence({}, 100.4)
+
+
+def test_the_rate_is_of_the_time_since_the_tally_before(dnstap: DnstapSource) -> None:
+    def rate(began: float, ended: float, frames: int) -> float:
+        made = Tally(began=began, ended=ended, traffic=(), frames={Frames.OK: frames})
+        dnstap._count_frames(made, ended)
+        return dnstap.status().rate
+
+    assert rate(100.0, 100.2, 50) == pytest.approx(250.0)
+    assert rate(100.2, 101.2, 50) == pytest.approx(50.0)
+    assert rate(100.7, 101.7, 50) == pytest.approx(100.0), "half of it was told before"
+    assert rate(101.7, 101.7, 1) == pytest.approx(1000.0)
+    assert dnstap.status().frames == {str(Frames.OK): 151}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
+import os
+import select
 import socket
 import struct
+from typing import cast
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from steering.observe.icmp_errors import IcmpError, parse_error
+from steering.lab.waiting import until
+from steering.observe import icmp_errors
+from steering.observe.icmp_errors import IcmpError, parse_error, read_errors
 
 V4, V4_ARRIVAL = (socket.IPPROTO_IP, 11), (socket.IPPROTO_IP, 8)
 V6, V6_ARRIVAL = (socket.IPPROTO_IPV6, 25), (socket.IPPROTO_IPV6, 50)
@@ -99,3 +106,86 @@ def test_whatever_the_queue_holds_is_an_error_or_none(
     came: list[tuple[int, int, bytes]],
 ) -> None:
     assert isinstance(parse_error(came), IcmpError | None)
+
+
+WORDS = {
+    # RFC 792, and RFC 1812 5.2.7.1 for 9 to 13
+    2: """3.0 network unreachable
+        3.1 host unreachable
+        3.2 protocol unreachable
+        3.3 port unreachable
+        3.9 administratively prohibited
+        3.10 administratively prohibited
+        3.13 administratively prohibited
+        11.0 time exceeded in transit""",
+    # RFC 4443 3.1 and 3.3
+    3: """1.0 no route
+        1.1 administratively prohibited
+        1.3 address unreachable
+        1.4 port unreachable
+        1.5 source address failed policy
+        1.6 route rejected
+        3.0 time exceeded in transit""",
+}
+
+
+@pytest.mark.parametrize("origin", WORDS)
+def test_each_error_has_the_words_of_its_rfc(origin: int) -> None:
+    lines = (line.split(maxsplit=1) for line in WORDS[origin].splitlines())
+    words = {number: what.strip() for number, what in lines}
+    for kind, code in itertools.product(range(16), repeat=2):
+        said = struct.pack("=iBBBxII", errno.EHOSTUNREACH, origin, kind, code, 0, 0)
+        error = parse_error([(socket.IPPROTO_IP, 11, said)])
+        assert error is not None
+        assert error.what == words.get(f"{kind}.{code}", os.strerror(errno.EHOSTUNREACH).lower())
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_this_host_s_own_stack_tells_of_a_port_that_nobody_listens_on(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.ExitStack() as opened:
+        sock, peer = (
+            opened.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for _ in range(2)
+        )
+        try:
+            peer.bind((address, 0))
+        except OSError:
+            pytest.skip(f"this host has no {address}")
+        place = peer.getsockname()
+        sock.bind((address, 0))
+        icmp_errors.enable_errors(sock)
+        peer.sendto(b"here", sock.getsockname())
+        _, ancillary, _, _ = sock.recvmsg(9, 64)
+        assert icmp_errors.arrival(ancillary) == socket.if_nametoindex("lo")
+        assert not [*read_errors(sock)]
+        peer.close()
+        sock.sendto(b"there", place)
+        select.select([], [], [sock], 5.0)
+        told: list[IcmpError] = []
+
+        def read() -> bool:
+            told.extend(read_errors(sock))
+            return bool(told)
+
+        until(read)
+        (error,) = told
+        assert (error.by, error.what, error.ours) == (address, "port unreachable", True)
+        assert error.errno == errno.ECONNREFUSED
+        icmp_errors.disable_errors(sock)
+        level, option = icmp_errors._RECVERR[family]
+        assert sock.getsockopt(level, option) == 0
+
+
+def test_a_flood_of_errors_is_read_in_parts() -> None:
+    said = struct.pack("=iBBBxII", errno.ECONNREFUSED, 2, 3, 3, 0, 0)
+
+    class Flooded:
+        read = 0
+
+        def recvmsg(self, *_: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, None]:
+            self.read += 1
+            return b"", [(socket.IPPROTO_IP, 11, said)] if self.read % 2 else [], 0, None
+
+    sock = Flooded()
+    assert len([*read_errors(cast("socket.socket", sock))]) == 8, "what holds none is passed over"
+    assert sock.read == 16
