@@ -154,14 +154,17 @@ def _taken(task: Task, anchor: Anchor, number: int, until: Instant) -> Copy | st
     except (SilentSourceError, UnreadableZoneError) as error:
         return str(error)
     _say("verifying")
-    facts = verify(
-        zone,
-        anchor,
-        task.wall,
-        octets=octets,
-        understood=task.understood,
-        digest_required=task.digest_required,
-    )
+    try:
+        facts = verify(
+            zone,
+            anchor,
+            task.wall,
+            octets=octets,
+            understood=task.understood,
+            digest_required=task.digest_required,
+        )
+    except RefusedAlgorithmError as error:
+        return str(error)  # it may be a signature that only this source has
     if not facts.good:
         return "; ".join(facts.problems)
     if task.newer_than is not None and not newer(facts.serial, task.newer_than):
@@ -172,8 +175,12 @@ def _taken(task: Task, anchor: Anchor, number: int, until: Instant) -> Copy | st
 
 
 def _write(file: Path, text: str) -> None:
-    """Writes the file through to the disk. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    """Writes a new file through to the disk. Raises OSError.
+
+    An earlier child that is being killed may have one of that name open.
+    """
+    file.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with os.fdopen(os.open(file, flags, _MODE), "w", encoding="ascii") as writing:
         os.fchmod(writing.fileno(), _MODE)
         writing.write(text)
