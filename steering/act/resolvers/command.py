@@ -94,26 +94,45 @@ def _run(words: tuple[str, ...], limit: Seconds, user: str | None) -> tuple[int,
         raise _StoppedError(f"does not start: {error}") from None
     assert process.stdout is not None
     with process.stdout as pipe:
-        said, problem = _read(process.pid, pipe.fileno(), until, limit)
+        try:
+            said, problem = _read(process.pid, pipe.fileno(), until, limit)
+        except OSError as error:  # no descriptor is left, or the kernel has no such call
+            said, problem = b"", f"can't be watched: {error.strerror}; ended"
         if problem:
-            os.killpg(process.pid, signal.SIGKILL)  # it is not reaped yet: the number is its own
+            problem += _kill(process.pid)
     try:
-        status = process.wait(max(_KILLED, until - time.monotonic()))
+        status = process.wait(_KILLED if problem else max(_KILLED, until - time.monotonic()))
     except subprocess.TimeoutExpired:
-        status, problem = 0, problem or "has closed its output, and does not end; ended"
-        os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_KILLED)
+        status = 0
+        if not problem:
+            problem = "has closed its output, and does not end; ended" + _kill(process.pid)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_KILLED)
     if problem:
         raise _StoppedError(problem)
     return status, said.decode(errors="replace")
+
+
+def _kill(pid: int) -> str:
+    """Ends all of its session that is not reaped yet, so the number is its own.
+
+    Returns why that can't be done, to be added to what went wrong: another user's program needs
+    CAP_KILL.
+    """
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except PermissionError:
+        return ", which needs CAP_KILL: it still runs"
+    except OSError as error:
+        return f", which failed: {error.strerror}"
+    return ""
 
 
 def _read(pid: int, pipe: int, until: Instant, limit: Seconds) -> tuple[bytes, str]:
     """What it wrote, and why it has to be killed; empty: it has ended, or closed its output.
 
     Once the program has ended nothing more is waited for, although what it has started may still
-    have the other end of the pipe.
+    have the other end of the pipe. Raises OSError: it can't be watched.
     """
     said, poll, ended = b"", select.poll(), os.pidfd_open(pid)
     try:

@@ -118,6 +118,36 @@ def test_a_program_may_run_as_another_user() -> None:
     assert "there is no user of-nobody" in said(("id",), user="of-nobody").said
 
 
+@pytest.mark.parametrize("script", ["exec sleep 0.6", "exec >&- 2>&-; exec sleep 1.5"])
+def test_a_program_that_hangs_and_may_not_be_ended_is_not_done(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's program, and no CAP_KILL."""
+
+    def refused(_group: int, _signal: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", refused)
+    came = sh(script, limit=0.1)
+    assert not came.done
+    assert came.said.endswith("ended, which needs CAP_KILL: it still runs")
+
+
+def test_a_program_that_can_not_be_watched_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_pid: int) -> int:
+        until((tmp_path / "child").exists)
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", none_left)
+    came = sh(f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/child; sleep 600")
+    assert not came.done
+    assert came.said.endswith("can't be watched: Too many open files; ended")
+    child = int((tmp_path / "child").read_text())
+    until(lambda: not running(child))
+
+
 def test_a_loop_goes_on_while_a_program_hangs() -> None:
     async def turns() -> int:
         hanging = asyncio.create_task(Command(argv=("sleep", "600"), limit=0.5).run())
