@@ -2,7 +2,8 @@
 
 The agent never holds a zone: the child transfers, parses and verifies it, with limits of memory, of
 CPU and of time, and says what the zone amounts to. A child that says nothing in time, or too much,
-is killed. That is this host's fault, not the zone's.
+is killed. That is this host's fault, not the zone's. Nothing that starts or ends it is done in the
+agent's loop, and nothing waits for it without a limit.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
-from steering.model import WallTime
+from steering.model import Seconds, WallTime
 from steering.observe.dnssec.anchors import Anchors
 from steering.observe.zone.facts import (
     EVERYWHERE,
@@ -31,6 +35,7 @@ from steering.observe.zone.facts import (
 )
 from steering.observe.zone.messages import Result, Task, packed, result_from
 from steering.system.processes import environment
+from steering.system.side_thread import aside
 
 Progress = Callable[[str], None]
 """Is told what the child does now, for people."""
@@ -39,6 +44,9 @@ _MODULE: Final = "steering.observe.zone.work"
 _LINE: Final = 1 << 16
 """Octets of the longest line that the child may print."""
 _LINES: Final = 1000
+_KILLED: Final[Seconds] = 1.0
+"""How long a killed child is waited for. One that waits for a disk may not end."""
+_LOOK: Final[Seconds] = 0.01
 
 
 async def examine(
@@ -111,45 +119,101 @@ def _records(anchors: Anchors, zone: str) -> str:
 
 
 async def _run(task: Task, progress: Progress | None) -> Result:
-    words = [sys.executable, "-P", "-m", _MODULE]
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment({"LANG": "C.UTF-8"}),
-            cwd="/",
-            start_new_session=True,
-            limit=_LINE,
-        )
-    except OSError as error:
-        return _ours(f"no process: {error.strerror}")
+    child = _Child(json.dumps(packed(task)).encode())
     try:
         async with asyncio.timeout(task.limits.time):
-            return await _said(child, task, progress)
+            try:
+                output = await aside(child.start)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                return _ours(f"no process: {error.strerror}")
+            return await _said(child, output, task, progress)
     except TimeoutError:
         return _ours(f"not done after {task.limits.time:g} s")
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        await child.wait()
+        await aside(lambda: child.end(0.0))
 
 
-async def _said(child: asyncio.subprocess.Process, task: Task, progress: Progress | None) -> Result:
-    assert child.stdin is not None
-    assert child.stdout is not None
-    with contextlib.suppress(ConnectionError):
-        child.stdin.write(json.dumps(packed(task)).encode())
-        await child.stdin.drain()
-    child.stdin.close()
+class _Child:
+    """The process. No call that starts or ends one is sure to return: each is made in a thread."""
+
+    def __init__(self, told: bytes) -> None:
+        self._told = told
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._over = False
+        """It has been ended, or is to be as soon as it has started."""
+
+    def start(self) -> IO[bytes]:
+        """Starts it and tells it what to do. Returns its output. Raises OSError."""
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", _MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment({"LANG": "C.UTF-8"}),
+            cwd="/",
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with self._lock:
+            self._process, late = process, self._over
+        if late:
+            _end(process, 0.0)
+            process.stdout.close()
+        with contextlib.suppress(ConnectionError), process.stdin as pipe:
+            pipe.write(self._told)
+        return process.stdout
+
+    def end(self, patience: Seconds) -> int | None:
+        """Ends all of it, and waits no more than a second. Its status; None: it had to be killed.
+
+        It has `patience` to end of its own.
+        """
+        with self._lock:
+            process, over, self._over = self._process, self._over, True
+        return None if process is None or over else _end(process, patience)
+
+
+def _end(process: subprocess.Popen[bytes], patience: Seconds) -> int | None:
+    until, look = time.monotonic() + patience, os.WEXITED | os.WNOHANG | os.WNOWAIT
+    try:
+        while not (ended := os.waitid(os.P_PID, process.pid, look)) and time.monotonic() < until:
+            time.sleep(_LOOK)
+    except ChildProcessError:  # who started this process has it ignore SIGCHLD
+        return process.wait()
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)  # it is not reaped yet: the number is its own
+    try:
+        status = process.wait(_KILLED)
+    except subprocess.TimeoutExpired:
+        return None
+    return status if ended else None
+
+
+async def _said(child: _Child, output: IO[bytes], task: Task, progress: Progress | None) -> Result:
+    lines = asyncio.StreamReader(limit=_LINE)
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), output
+    )
+    try:
+        return await _result(child, lines, task, progress)
+    finally:
+        pipe.close()
+
+
+async def _result(
+    child: _Child, lines: asyncio.StreamReader, task: Task, progress: Progress | None
+) -> Result:
     for _ in range(_LINES):
         try:
-            line = await child.stdout.readline()
+            line = await lines.readline()
         except ValueError:
             return _ours("it printed too long a line")
         if not line.endswith(b"\n"):
-            status = await child.wait()
+            status = await aside(lambda: child.end(_KILLED))
             return _ours(_how(status, task.limits))
         try:
             made = json.loads(line)
@@ -162,7 +226,9 @@ async def _said(child: asyncio.subprocess.Process, task: Task, progress: Progres
     return _ours("it printed too many lines")
 
 
-def _how(status: int, limits: Limits) -> str:
+def _how(status: int | None, limits: Limits) -> str:
+    if status is None:
+        return "it closed its output, and did not end"
     if status in {-signal.SIGXCPU, -signal.SIGKILL}:
         return f"ended by a limit, that of {limits.cpu:g} s of CPU"
     return f"ended with status {status}"
