@@ -3,7 +3,8 @@
 After each turn `turn` notes what is due (`flush_due`). Tasks of their own, one for each resolver,
 have it done: whatever a resolver does, the loop does not wait for it. How often is bounded; what
 comes in between is done at once with the next. A flush that fails is an alarm and is tried again,
-more and more seldom, for as long as the longest memory of a resolver lasts. In calm times each
+more and more seldom, for as long as the longest memory of a resolver lasts and the agent may act:
+what waits when `mode` or the off switch forbids it is dropped, and told. In calm times each
 resolver is asked now and then whether it can be reached at all.
 """
 
@@ -72,6 +73,8 @@ class Flushing:
         self._settings: Flush | None = None
         self._resolvers: tuple[_Resolver, ...] = ()
         self._changed = asyncio.Event()
+        self._may_act = False
+        """Whether `mode` and the off switch allow it, as of the latest turn."""
 
     @property
     def problem(self) -> str:
@@ -88,6 +91,7 @@ class Flushing:
         installed: Mapping[str, str],
     ) -> None:
         """Notes what is due after a turn, by the settings in force. Waits for nothing."""
+        self._may_act = state.index.acts and not state.off
         if settings != self._settings:
             self._use(settings)
         if not self._resolvers:
@@ -95,7 +99,7 @@ class Flushing:
         for due in self._due.see(state, rounds, installed):
             for one in self._resolvers:
                 if one.driver.remembers(due.moved):
-                    self._add(one, due, acts=state.index.acts)
+                    self._add(one, due)
 
     async def run(self) -> None:
         """Has the resolvers do it, until it is cancelled. A bug in it ends the agent."""
@@ -118,11 +122,14 @@ class Flushing:
         self._resolvers = tuple(_Resolver(driver) for driver in flushing(settings))
         self._changed.set()
 
-    def _add(self, one: _Resolver, due: Due, *, acts: bool) -> None:
-        if acts:
+    def _add(self, one: _Resolver, due: Due) -> None:
+        if self._may_act:
             one.waiting.append(due)
             one.came.set()
-            return
+        else:
+            self._leave_out(one, due)
+
+    def _leave_out(self, one: _Resolver, due: Due) -> None:
         because = f"{one.driver.kind} would forget what it remembers: {due.after}"
         self._log_event(Event(event="would_flush", because=because, upstream=due.upstream))
 
@@ -134,6 +141,11 @@ class Flushing:
             await asyncio.sleep(max(0.0, one.allowed_at() - time.monotonic()))
             one.came.clear()
             done, one.waiting = one.waiting, []
+            if not self._may_act:
+                one.problem, one.failures = "", 0
+                for due in done:
+                    self._leave_out(one, due)
+                continue
             one.begins(time.monotonic())
             if await self._flush(one, done) or self._given_up(one):
                 continue

@@ -73,11 +73,12 @@ class Agent:
         self.flushing = Flushing(self.meters, self.events.append)
         self.settings: Flush | None = Flush(unbound=UnboundControl())
         self.acts = True
+        self.off = False
 
     def turn(self, *dues: Due) -> None:
         see = SimpleNamespace(see=lambda *_: dues)
         self.flushing._due = see  # type: ignore[assignment]
-        state: Any = SimpleNamespace(index=SimpleNamespace(acts=self.acts))
+        state: Any = SimpleNamespace(index=SimpleNamespace(acts=self.acts), off=self.off)
         self.flushing.turn(self.settings, state, (), {})
 
     async def during(self, story: Callable[[], Any]) -> None:
@@ -221,10 +222,13 @@ def test_what_every_resolver_has_forgotten_by_now_is_given_up(
     asyncio.run(agent.during(story))
 
 
-def test_an_agent_that_does_not_act_flushes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("why", ["observe", "off"])
+def test_an_agent_that_does_not_act_flushes_nothing(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolver = Resolver()
     agent = Agent(monkeypatch, resolver)
-    agent.acts = False
+    agent.acts, agent.off = why != "observe", why == "off"
 
     async def story() -> None:
         agent.turn(due())
@@ -235,6 +239,33 @@ def test_an_agent_that_does_not_act_flushes_nothing(monkeypatch: pytest.MonkeyPa
     (event,) = agent.events
     assert event.event == "would_flush"
     assert "unbound would forget" in event.because
+
+
+@pytest.mark.parametrize("why", ["observe", "off"])
+def test_what_waits_to_be_tried_again_is_dropped_once_the_agent_may_not_act(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver()
+    resolver.answer = BAD
+    agent = Agent(monkeypatch, resolver)
+
+    async def story() -> None:
+        agent.turn(due("a"), due("b"))
+        await async_until(lambda: agent.flushing.problem)
+        agent.acts, agent.off = why != "observe", why == "off"
+        agent.turn()
+        tried = len(resolver.asked)
+        await async_until(lambda: agent.events)
+        assert len(resolver.asked) == tried
+        assert not agent.flushing.problem, "what is not to be done can't fail"
+        agent.acts, agent.off, resolver.answer = True, False, OK
+        agent.turn(due("c"))
+        await async_until(lambda: len(agent.events) == 3)
+
+    asyncio.run(agent.during(story))
+    told = [(event.event, event.upstream) for event in agent.events]
+    assert told == [("would_flush", "a"), ("would_flush", "b"), ("flushed", "c")]
+    assert resolver.asked[-1].zones == ("c.",)
 
 
 def test_a_resolver_that_remembers_nothing_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
