@@ -3,7 +3,8 @@
 A loader may stop in the middle of a file, say that it failed, and answer from the half (Unbound
 1.17.1). So nothing is ever written in place. The very file that is renamed is verified once more
 and read by the resolver's own checker, and after the reload names at the end of the zone are asked.
-If they are not answered, the file before comes back.
+If they are answered otherwise, the file before comes back where it is still good. Silence says
+nothing of the file, which stays.
 
 A resolver whose copy was taken out of the way gets the file too, and is not reloaded: it needs a
 good copy to be put back.
@@ -12,10 +13,8 @@ good copy to be put back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import filecmp
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,13 +30,12 @@ from steering.observe.zone import ends
 from steering.observe.zone.child import examine
 from steering.observe.zone.facts import LIMITS, Copy, Failed, Fault, Limits, ZoneFacts, newer
 from steering.observe.zone.messages import read_head
+from steering.rootzone import place as files
 from steering.rootzone.keep import ROOT, Kept
-from steering.system.files import read_regular, sync_directory
+from steering.system.files import sync_directory
 from steering.system.side_thread import aside
 
 Progress = Callable[[str], None]
-
-_MODE: Final = 0o644
 
 _LOADS_WITHIN: Final[Mapping[Kind, Seconds]] = {
     Kind.BIND: 15.0,
@@ -48,6 +46,7 @@ _LOADS_WITHIN: Final[Mapping[Kind, Seconds]] = {
 once a minute for a zone to load. Unbound has loaded it when its command ends, and may have the SOA
 of before in its cache."""
 _LOOK: Final[Seconds] = 0.5
+_MAY_NOT = "the agent may not act any more: switched off, its `mode`, or its clock in doubt"
 
 
 class Step(enum.StrEnum):
@@ -56,7 +55,8 @@ class Step(enum.StrEnum):
     DONE = "done"
     """The resolver answers from it; or it was not asked, as it has no address."""
     PLACED = "placed"
-    """The file is there. The resolver has its copy out of the way, and was not reloaded."""
+    """The file is there, and the resolver was not reloaded: it has its copy out of the way, or the
+    agent may not act any more."""
     REFUSED = "refused"
     """The copy is too old, or the resolver can't take it. Its file is as it was."""
     SPOILED = "spoiled"
@@ -64,7 +64,9 @@ class Step(enum.StrEnum):
     TAKEN_BACK = "taken_back"
     """It did not load or answer, and has the file before again."""
     STUCK = "stuck"
-    """As above, but the file before could not be put back, or does not load either."""
+    """As above, but the file before is not good now, could not be put back, or does not load."""
+    UNHEARD = "unheard"
+    """It has the file, and says nothing of whether it answers from it. It is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ class Target:
     """Has it load the file; raises NotDoneError. None: it does that by itself, some time."""
     address: str | None = None
     port: int = 53
+    may_act: Callable[[], bool] = lambda: True
+    """Whether the agent may act at this moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +120,14 @@ async def publish(
     def ended(step: Step, because: str) -> Published:
         return Published(name=target.name, step=step, because=one_line(because), serial=serial)
 
+    if copy.verified > wall:
+        return ended(Step.REFUSED, "it was fetched later than now: the clock is or was wrong")
     if wall > copy.verified + copy.facts.expire:
         return ended(Step.REFUSED, "no newer copy was found for longer than the SOA's expire")
     draft = target.file.with_name(f".{target.file.name}.steering")
     try:
-        await aside(lambda: _write(kept.file, draft, limits.octets))
+        await aside(lambda: files.check_no_link(target.file))
+        await aside(lambda: files.write(kept.file, draft, limits.octets))
         say(f"{target.name}: verifying")
         facts = await examine(draft, ROOT, anchors, wall, limits)
         if isinstance(facts, Failed):
@@ -131,21 +138,34 @@ async def publish(
         if target.check is not None:
             say(f"{target.name}: its own checker")
             await _check(target, draft)
+        if not target.may_act():
+            return ended(Step.REFUSED, _MAY_NOT)
         previous = await aside(lambda: _place(kept, target, draft))
     except NotDoneError as error:
         return ended(Step.REFUSED, f"its own checker: {error}")
     except OSError as error:
         return ended(Step.REFUSED, f"{error.filename or target.file}: {error.strerror or error}")
     finally:
-        await aside(lambda: _remove(draft))
-    if await target.is_out():
+        await aside(lambda: files.remove(draft))
+    out = await target.is_out()
+    if out:
         return ended(Step.PLACED, "the resolver has its copy out of the way")
+    if out is None and target.kind is Kind.KNOT and target.reload is not None:
+        # To reload puts its copy back.
+        return ended(Step.UNHEARD, "it does not say whether its copy is out, and is not reloaded")
+    if not target.may_act():
+        return ended(Step.PLACED, _MAY_NOT)
     say(f"{target.name}: reloading")
-    problem = await _problem(target, facts, rng)
-    if not problem:
+    step, problem = await _reloaded(target, facts, rng)
+    if step is Step.DONE:
         await aside(lambda: _note(kept, target, serial))
         return ended(Step.DONE, _remark(target, facts))
+    if step is Step.UNHEARD:
+        return ended(step, problem)
     say(f"{target.name}: {problem}; taking it back")
+    why = "there was none" if previous is None else await _unusable(previous, anchors, wall, limits)
+    if previous is None or why:
+        return ended(Step.STUCK, f"{problem}; and the file before is not put back: {why}")
     back = await _take_back(target, previous)
     if back:
         return ended(Step.STUCK, f"{problem}; and the file before is not in use again: {back}")
@@ -188,25 +208,14 @@ def _place(kept: Kept, target: Target, draft: Path) -> Path | None:
     try:
         again = filecmp.cmp(draft, target.file, shallow=False)
         if not again:
-            _link(target.file, previous)
+            files.link(target.file, previous)
     except FileNotFoundError:
         previous.unlink(missing_ok=True)
+    files.check_no_link(target.file)
+    files.make_like(draft, target.file)
     draft.replace(target.file)
     sync_directory(target.file.parent)
     return previous if previous.exists() else None
-
-
-def _link(file: Path, name: Path) -> None:
-    """Gives a file a second name, in the place of what has that name. Raises OSError."""
-    spare = name.with_name(f".{name.name}.steering")
-    spare.unlink(missing_ok=True)
-    spare.hardlink_to(file)
-    spare.replace(name)
-
-
-def _remove(draft: Path) -> None:
-    with contextlib.suppress(OSError):
-        draft.unlink()
 
 
 def _unfit(facts: ZoneFacts, copy: Copy) -> str:
@@ -218,22 +227,6 @@ def _unfit(facts: ZoneFacts, copy: Copy) -> str:
     return ""
 
 
-def _write(source: Path, draft: Path, at_most: int) -> None:
-    """A copy of the file, on the disk. Raises OSError."""
-    _new(draft, read_regular(source, at_most))
-
-
-def _new(file: Path, octets: bytes) -> None:
-    """A new file with this content, that other users may read. Raises OSError."""
-    file.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(file, flags, _MODE), "wb") as writing:
-        os.fchmod(writing.fileno(), _MODE)
-        writing.write(octets)
-        writing.flush()
-        os.fsync(writing.fileno())
-
-
 async def _check(target: Target, draft: Path) -> None:
     """Has the resolver's own program read the file. Raises NotDoneError, OSError."""
     assert target.check is not None
@@ -243,25 +236,37 @@ async def _check(target: Target, draft: Path) -> None:
         await command.run()
         return
     try:
-        await aside(lambda: _new(configuration, text.encode()))
+        await aside(lambda: files.new(configuration, text.encode()))
         await command.run(str(configuration))
     finally:
-        await aside(lambda: _remove(configuration))
+        await aside(lambda: files.remove(configuration))
 
 
-async def _problem(target: Target, facts: ZoneFacts, rng: random.Random) -> str:
-    """Reloads, and asks; what went wrong, empty: nothing."""
+async def _reloaded(target: Target, facts: ZoneFacts, rng: random.Random) -> tuple[Step, str]:
+    """Reloads, and asks: DONE, TAKEN_BACK where that is to be done, or UNHEARD; and why."""
     if target.reload is not None:
         try:
             await target.reload()
         except NotDoneError as error:
-            return str(error)
+            return Step.TAKEN_BACK, str(error)
     if target.address is None:
-        return ""
-    if problem := await _not_loaded(target, target.address, facts, rng):
-        return problem
+        return Step.DONE, ""
+    old = await _not_loaded(target, target.address, facts, rng)
     gone = await ends.missing(target.address, facts, rng, port=target.port)
-    return f"it does not answer from the whole zone: {'; '.join(gone)}" if gone else ""
+    if gone.silent:
+        return Step.UNHEARD, f"it has the file, and answers nothing: {gone.problems[0]}"
+    if old:
+        return Step.TAKEN_BACK, old
+    if gone.problems:
+        gone_ones = "; ".join(gone.problems)
+        return Step.TAKEN_BACK, f"it does not answer from the whole zone: {gone_ones}"
+    return Step.DONE, ""
+
+
+async def _unusable(file: Path, anchors: Anchors, wall: WallTime, limits: Limits) -> str:
+    """Why a file must not be used now; empty: it is good."""
+    facts = await examine(file, ROOT, anchors, wall, limits)
+    return facts.because if isinstance(facts, Failed) else "; ".join(facts.problems)
 
 
 async def _not_loaded(target: Target, address: str, facts: ZoneFacts, rng: random.Random) -> str:
@@ -281,10 +286,8 @@ async def _not_loaded(target: Target, address: str, facts: ZoneFacts, rng: rando
     return f"it shows {'no serial' if shown is None else f'serial {shown}'} after {limit:g} s"
 
 
-async def _take_back(target: Target, previous: Path | None) -> str:
+async def _take_back(target: Target, previous: Path) -> str:
     """Puts the file before back and reloads; what went wrong, empty: nothing."""
-    if previous is None:
-        return "there was none"
     try:
         await aside(lambda: _put_back(target, previous))
     except OSError as error:
@@ -298,5 +301,5 @@ async def _take_back(target: Target, previous: Path | None) -> str:
 
 
 def _put_back(target: Target, previous: Path) -> None:
-    _link(previous, target.file)
+    files.link(previous, target.file)
     sync_directory(target.file.parent)

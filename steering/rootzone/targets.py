@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from steering.act.resolvers.command import Command
-from steering.act.resolvers.driver import Driver, NotDoneError
+from steering.act.resolvers.driver import Driver, Kind, NotDoneError
+from steering.act.resolvers.include import holds_comment
 from steering.config.resolvers import (
     BindControl,
     CommandSection,
@@ -45,11 +46,22 @@ def target_of(name: str, settings: Publish) -> Target:
         name=name,
         kind=driver.kind,
         file=settings.file,
-        is_out=lambda: driver.is_out(ROOT),
+        is_out=lambda: _is_out(control, driver),
         check=_checker(control),
         reload=_reload(control, driver),
         address=settings.address,
     )
+
+
+async def _is_out(control: Control, driver: Driver) -> bool | None:
+    """Whether its copy is out of the way: by its own word, and by the file where it has none.
+
+    With Knot the file counts before its word: to reload brings the text of the file back.
+    """
+    said = await driver.is_out(ROOT)
+    if control.include is None or (said is False and driver.kind is not Kind.KNOT):
+        return said
+    return True if await holds_comment(control.include, control.time_limit) else said
 
 
 def _checker(control: Control) -> Callable[[Path], tuple[Command, str]] | None:

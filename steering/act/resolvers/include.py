@@ -28,12 +28,14 @@ from typing import Final
 from steering.act.resolvers.driver import NotDoneError
 from steering.model import Seconds
 from steering.system import files
+from steering.system.lockfile import LockFile
 from steering.system.side_thread import aside
 
 MOST: Final = 65_536
 """Octets of the file."""
 OUT: Final = "taken out by steering; the text of this file is in"
 """What our comment begins with."""
+_EVERY: Final[Seconds] = 0.05
 
 
 class Include:
@@ -42,7 +44,7 @@ class Include:
     def __init__(self, path: Path, *, comment: str, limit: Seconds) -> None:
         """`comment` begins one in the resolver's language; `limit`: of each call to the disk."""
         self.path, self.kept = path, path.with_name(path.name + ".kept")
-        self._comment = f"{comment} {OUT} {self.kept.name}\n".encode()
+        self._comment = f"{comment} {_said(path)}".encode()
         self._limit = limit
         self._busy = threading.Lock()
 
@@ -55,8 +57,8 @@ class Include:
         await self._aside(self._put_back)
 
     async def forget(self) -> None:
-        """Removes what is kept, once the resolver has the text."""
-        await self._aside(lambda: files.remove(self.kept))
+        """Removes what is kept, once the resolver has the text; not where it is out again."""
+        await self._aside(self._forget)
 
     def _take_out(self) -> None:
         text, like = _read(self.path)
@@ -69,6 +71,10 @@ class Include:
         if text == self._comment:
             _write(self.path, *_read(self.kept))
 
+    def _forget(self) -> None:
+        if _read(self.path)[0] != self._comment:
+            files.remove(self.kept)
+
     async def _aside(self, work: Callable[[], object]) -> None:
         try:
             async with asyncio.timeout(self._limit):
@@ -80,13 +86,37 @@ class Include:
             raise NotDoneError(f"{name}: {error.strerror or error}") from None
 
     def _alone(self, work: Callable[[], object]) -> None:
-        """A call that the disk holds up must not be overtaken: it would undo the later one."""
+        """A call that the disk holds up must not be overtaken: it would undo the later one.
+
+        Nor one of another `Include` of this file, in whatever process.
+        """
         if not self._busy.acquire(blocking=False):
             raise OSError(None, "an earlier call still waits for the disk", str(self.path))
         try:
-            work()
+            with LockFile.create(self.path.with_name(f".{self.path.name}.lock")) as lock:
+                if not lock.wait(self._limit / 2, every=_EVERY):
+                    raise OSError(None, "another process is at work on it", str(self.path))
+                work()
         finally:
             self._busy.release()
+
+
+async def holds_comment(path: Path, limit: Seconds) -> bool | None:
+    """Whether the file holds our comment, so that the copy is out; None: it can't be read.
+
+    `limit`: of the call to the disk.
+    """
+    try:
+        async with asyncio.timeout(limit):
+            text, _ = await aside(lambda: _read(path))
+    except OSError:
+        return None
+    return text.partition(b" ")[2] == _said(path).encode()
+
+
+def _said(path: Path) -> str:
+    """Our comment in the file of this name, without what begins a comment."""
+    return f"{OUT} {path.name}.kept\n"
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from steering.act.resolvers.driver import NotDoneError
-from steering.act.resolvers.include import MOST, Include
+from steering.act.resolvers.include import MOST, Include, holds_comment
 from steering.system import files
+from steering.system.lockfile import LockFile
 
 TEXT = b'auth-zone:\n name: "."\n # \xe9\n'
 
@@ -52,7 +53,7 @@ def test_it_goes_out_as_a_comment_and_comes_back_as_it_was(path: Path) -> None:
     assert path.read_bytes() == TEXT
     assert file.kept.read_bytes() == TEXT, "until the resolver has it"
     done(file.forget())
-    assert sorted(p.name for p in path.parent.iterdir()) == ["copy.conf"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [".copy.conf.lock", "copy.conf"]
 
 
 def test_each_call_may_be_repeated(path: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_death_between_any_two_steps_leaves_a_whole_file_and_is_completed(
             assert path.read_bytes().startswith(b"# taken out")
             assert include(path).kept.read_bytes() == TEXT
         names = {p.name for p in path.parent.iterdir() if not p.name.endswith(".draft")}
-        assert names <= {"copy.conf", "copy.conf.kept"}
+        assert names <= {".copy.conf.lock", "copy.conf", "copy.conf.kept"}
         number += 1
     assert deaths >= (3 if way == "forget" else 8)
 
@@ -232,3 +233,33 @@ def test_a_disk_that_hangs_is_not_waited_for_and_is_not_overtaken(
     assert "an earlier call still waits" in problem(file.put_back())
     assert time.monotonic() - began < 5
     answers.set()
+
+
+def test_two_processes_never_change_it_at_the_same_time(path: Path) -> None:
+    """What another has begun is not mixed with this: its draft would be removed and go live."""
+    draft = path.with_name(".copy.conf.draft")
+    draft.write_bytes(b"half of what anoth")
+    with LockFile.create(path.with_name(".copy.conf.lock")) as other:
+        other.lock()
+        assert "another process is at work" in problem(include(path, limit=0.4).take_out())
+        assert path.read_bytes() == TEXT
+        assert draft.exists()
+    done(include(path).take_out())
+
+
+def test_what_was_taken_out_again_meanwhile_is_not_forgotten(path: Path) -> None:
+    """One process puts it back, another takes it out before the first one is done."""
+    done(include(path).take_out())
+    done(include(path).put_back())
+    done(include(path).take_out())
+    done(include(path).forget())
+    assert include(path).kept.read_bytes() == TEXT
+
+
+def test_the_file_says_whether_it_is_out(path: Path) -> None:
+    assert asyncio.run(holds_comment(path, 5.0)) is False
+    done(Include(path, comment="--", limit=5.0).take_out())
+    assert asyncio.run(holds_comment(path, 5.0)) is True
+    path.write_bytes(path.read_bytes() + b"of the operator\n")
+    assert asyncio.run(holds_comment(path, 5.0)) is False
+    assert asyncio.run(holds_comment(path.with_name("none"), 5.0)) is None
