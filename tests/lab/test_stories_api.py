@@ -20,7 +20,7 @@ pytestmark = pytest.mark.lab
 
 STATUS = {
     "site", "mode", "off", "clock", "version", "time", "addresses", "sites",
-    "overrides", "alarms",
+    "overrides", "alarms", "zones",
 }  # fmt: skip
 ADDRESS = {
     "upstream", "nameserver", "address", "family", "paths", "steered_to", "installed", "since",

@@ -18,6 +18,7 @@ from steering.lab.scene import Settings
 from steering.lab.servers.authority import MiniAuthority
 from steering.model import LOCAL, Family
 from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
+from steering.system.unreadable import Where
 
 pytestmark = pytest.mark.lab
 
@@ -148,7 +149,7 @@ def test_answers_made_to_end_the_agent_count_neither_way_where_it_asks_itself() 
             stage.await_health("healthy", path=path)
         stage.steady({}, questions=60)
         assert agent.running, stage.story()
-        assert len(unread(stage)) == 7
+        assert len(unread(stage)) == len(Where)
         assert not any(unread(stage).values())
         assert not stage.times("suspected")
         hostile.serve(scene.zones(EXPIRED))
