@@ -20,12 +20,15 @@ from steering.decide.copy_course import (
 from steering.model import NEVER, Event, Health, Instant, Seconds
 from steering.report.copies import CopyStatus
 from steering.report.metrics import Meters
-from steering.system.wakeup import Wakeup
 
 SOON: Seconds = 1.0
 """Time between two looks while a copy is on its way out or back."""
 REWRITE: Seconds = 300.0
 """The file is written at least this often, for the ages in it."""
+
+
+FINISH: Seconds = 60.0
+"""How long changed files wait for what is being done by the former ones."""
 
 
 class Copies:
@@ -45,7 +48,6 @@ class Copies:
         self._left: Known = {}
         """What is known of copies that no file names now."""
         self._written_at: Instant = NEVER
-        self._wakeup = Wakeup()
 
     @property
     def status(self) -> tuple[CopyStatus, ...]:
@@ -58,17 +60,26 @@ class Copies:
         return self._file.problem
 
     async def run(self) -> None:
-        """Look at what is due, until cancelled."""
+        """Look at what is due, each zone in a task of its own, until cancelled."""
         self._left = await self._file.read()
-        while True:
-            around = self._around()
-            if around.setup.copies is not self._config:
-                self._use(around)
-            now = time.monotonic()
-            due = [zone for zone in self._zones.values() if zone.due <= now]
-            await asyncio.gather(*(self._step(zone) for zone in due))
-            pause = min((zone.due for zone in self._zones.values()), default=now + SOON)
-            await self._wakeup.wait(min(SOON, max(0.0, pause - time.monotonic())))
+        steps: dict[WatchedZone, asyncio.Task[None]] = {}
+        try:
+            while True:
+                around = self._around()
+                if around.setup.copies is not self._config:
+                    if steps:  # what is being done is not done by two at once
+                        await asyncio.wait(steps.values(), timeout=FINISH)
+                    await _ended(steps)
+                    self._use(self._around())
+                now = time.monotonic()
+                for zone in self._zones.values():
+                    if zone.due <= now and zone not in steps:
+                        steps[zone] = asyncio.create_task(self._step(zone))
+                resting = (zone.due for zone in self._zones.values() if zone not in steps)
+                pause = min(SOON, max(0.0, min(resting, default=now + SOON) - time.monotonic()))
+                await _over(steps, pause)
+        finally:
+            await _ended(steps)
 
     def _use(self, around: Around) -> None:
         """Watch what these files name."""
@@ -122,6 +133,27 @@ class Copies:
     def problems(self) -> Mapping[str, str]:
         """Alarm name -> text, empty where nothing is wrong."""
         return _problems(self.status)
+
+
+async def _over(steps: dict[WatchedZone, asyncio.Task[None]], pause: Seconds) -> None:
+    """Waits for the first to end, at most so long. A bug in one of them ends the agent."""
+    if not steps:
+        await asyncio.sleep(pause)
+    else:
+        await asyncio.wait(steps.values(), timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+    for zone in [zone for zone, step in steps.items() if step.done()]:
+        steps.pop(zone).result()
+
+
+async def _ended(steps: dict[WatchedZone, asyncio.Task[None]]) -> None:
+    """Ends them as the end of the process would: what each was about to do is written down."""
+    for step in steps.values():
+        step.cancel()
+    ended = await asyncio.gather(*steps.values(), return_exceptions=True)
+    steps.clear()
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
 
 
 def _problems(each: Sequence[CopyStatus]) -> Mapping[str, str]:

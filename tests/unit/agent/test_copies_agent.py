@@ -23,6 +23,7 @@ from steering.config import Setup, ZoneCopy
 from steering.copies import Asked, Real, Shown, Way
 from steering.decide import copies as deciding
 from steering.decide import copy_course
+from steering.decide.copy_course import Phase
 from steering.judge.copies import served
 from steering.model import Event
 from steering.observe.copies.servers import Proven
@@ -252,6 +253,61 @@ def test_a_copy_that_leaves_the_files_while_it_is_out_is_told(site: Site) -> Non
     site.copies = (policy(),)
     play(site, lambda c: phase(c) == "out")  # it is not forgotten
     assert site.calls == ["take_out ."]
+
+
+def two_zones(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second zone whose resolver never answers, beside the root."""
+    hanging = policy().model_copy(update={"zone_copy": "hanging", "zone": "example."})
+    site.copies = (hanging, *site.copies)
+    shown = site.shown
+
+    async def never(address: str, zone: str) -> Shown:
+        if zone == "example.":
+            await asyncio.Event().wait()
+        return await shown(address, zone)
+
+    monkeypatch.setattr(copies_zone, "by_address", never)
+
+
+def test_a_zone_whose_look_hangs_holds_up_no_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_zones(site, monkeypatch)
+    watched = play(site, lambda c: c.status and c.status[1].course.phase is Phase.OUT)
+    assert site.calls == ["take_out ."]
+    assert not watched.status[0].look.asked, "it hangs still"
+
+
+def test_a_zone_whose_look_hangs_holds_up_changed_files_for_a_while_only(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "FINISH", 0.1)
+    two_zones(site, monkeypatch)
+
+    def change(_copies: Copies) -> bool:
+        site.copies = site.copies[1:]
+        return True
+
+    play(
+        site,
+        lambda c: len(c.status) == 2 and c.status[1].look.asked,
+        change,
+        lambda c: [one.zone for one in c.status] == ["."],
+    )
+
+
+def test_a_bug_in_one_zone_ends_the_agent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_address: str, _zone: str) -> Shown:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(copies_zone, "by_address", broken)
+
+    async def story() -> None:
+        watched = Copies(CopiesFile(site.state), site.around, site.events.append, Meters())
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(watched.run(), 10.0)
+
+    asyncio.run(story())
 
 
 def test_a_name_counts_as_denied_only_where_the_zone_has_it_now(
