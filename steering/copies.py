@@ -39,6 +39,8 @@ class Asked:
     """The address belongs to a forwarder or a node before the resolver, which has its own cache."""
     serial: int | None = None
     """Of the zone's SOA, where the answer has it."""
+    denied: int | None = None
+    """Serial of the version, often an old one in a cache, that DENIED is from; None: not known."""
     expires: WallTime | None = None
     """When the first of the zone's own signatures in the answer ends."""
 

@@ -40,6 +40,7 @@ REMEDIES: Mapping[str, str] = {
     "copy_failing": "take it out by hand: the resolver's page in docs/resolvers has the commands",
     "copy_out": "nothing, if a new copy is on its way; `steering explain NAME` says what it lacks",
     "copy_stuck": "try the command by hand, as the agent's user; docs/copies.md explains it",
+    "copy_forwarder": "find out why the forwarder fails: its log; the resolver is in order",
     "status": "find out which program has the port: `ss -lntp`; `steering status` does not need it",
     "notify": "`steering notify --send` tries them; addresses instead of names need no resolver",
     "flush": "run the command by hand: docs/operations.md#flushing",

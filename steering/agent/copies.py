@@ -17,6 +17,8 @@ from steering.decide.copy_course import (
     Leave,
     Phase,
 )
+from steering.judge.copies import BAD_LOOKS
+from steering.judge.copies import some as asked_of
 from steering.model import NEVER, Event, Health, Instant, Seconds
 from steering.report.copies import CopyStatus
 from steering.report.metrics import Meters
@@ -105,25 +107,39 @@ class Copies:
 
     async def _step(self, zone: WatchedZone) -> None:
         """One look at one zone and its copies, and what follows from it."""
-        around = self._around()
-        await zone.look(around)
+        await zone.look(self._around())
+        around = self._around()  # what was set during the look is in force
+        if around.setup.copies is not self._config:
+            return
         before = {key: (copy.health, course) for key, (copy, course) in self._known().items()}
         elsewhere = any(z is not zone and z.moving for z in self._zones.values())
         leave = Leave(acts=around.acts, off=around.off, elsewhere=elsewhere)
-        order, events = zone.decide(leave)
+        order, events = zone.decide(leave, around.doubt)
         for event in events:
             self._log_event(event)
         after = {key: (copy.health, course) for key, (copy, course) in self._known().items()}
         now = time.monotonic()
         if before != after or order is not None or now - self._written_at > REWRITE:
             await self._write()
-        if order is not None:
+        if order is not None and (why := self._forbidden(zone)):
+            _, course = before[zone.config.zone_copy, order.resolver]
+            self._log_event(zone.withdraw(order, course, why))
+            await self._write()
+        elif order is not None:
             for remedy, done in await zone.carry_out(order):
                 result = "done" if done else "refused"
                 labels = (zone.config.zone_copy, order.resolver, str(remedy), str(order.act))
                 self._meters.copy_actions.labels(*labels, result).inc()
             await self._write()
         zone.due = time.monotonic() + (SOON if zone.moving else zone.config.interval)
+
+    def _forbidden(self, zone: WatchedZone) -> str:
+        """Why what was decided may not be done any more; empty: it may be."""
+        around = self._around()
+        if around.setup.copies is not self._config:
+            return "the files have changed"
+        doubt = "" if zone.real.doubt else around.doubt  # an old doubt is decided about
+        return Leave(acts=around.acts, off=around.off).forbids() or doubt
 
     async def _write(self) -> None:
         if self._zones or self._left:
@@ -164,6 +180,9 @@ def _problems(each: Sequence[CopyStatus]) -> Mapping[str, str]:
             if one.copy.health is health and one.course.phase in phases
         )
 
+    def before(one: CopyStatus) -> bool:
+        return one.copy.before_looks >= BAD_LOOKS
+
     in_use = (Phase.IN, Phase.LEAVING, Phase.STUCK, Phase.RETURNING, Phase.UNDOING)
     return {
         "copy_stale": some(Health.STALE, *in_use),
@@ -175,6 +194,10 @@ def _problems(each: Sequence[CopyStatus]) -> Mapping[str, str]:
         ),
         "copy_stuck": "; ".join(
             f"{one.name}: {one.course.trouble}{_refused(one)}" for one in each if one.course.trouble
+        ),
+        "copy_forwarder": "; ".join(
+            f"{one.name} itself answers well, and before it names fail: {asked_of(one.copy.before)}"
+            for one in filter(before, each)
         ),
     }
 

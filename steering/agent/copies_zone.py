@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from steering.act.resolvers.command import Command
 from steering.act.resolvers.driver import Driver, result
+from steering.act.resolvers.include import holds_comment
 from steering.act.resolvers.unbound import Unbound
 from steering.agent.copies_file import Known
 from steering.config import CopyOf, Setup, ZoneCopy
@@ -70,6 +71,8 @@ class WatchedResolver:
     clients: Clients
     look: Look = field(default_factory=Look)
     is_out: bool | None = None
+    configured: bool = True
+    """False: `include` holds our comment in place of the copy, for sure."""
 
 
 class WatchedZone:
@@ -127,7 +130,7 @@ class WatchedZone:
         await self._confirm_denied(around, wall)
         self.now = time.monotonic()
         self._history = _learned(self._history, real.serial, self.now)
-        self.real = replace(real, doubt=real.doubt or around.doubt, history=self._history.serials)
+        self.real = replace(real, history=self._history.serials)
 
     async def _confirm_denied(self, around: Around, wall: WallTime) -> None:
         """A name that is denied may have been removed since it was learned, or never been there."""
@@ -161,8 +164,19 @@ class WatchedZone:
             watched = one.course.phase in (Phase.OUT, Phase.LEAVING)
             return await one.driver.is_out(zone) if watched and _included(one) else None
 
-        shown, file, asked, one.is_out, own = await asyncio.gather(
-            held(), filed(), ask_clients(one.clients, zone, names, wall), out(), _own(one, zone)
+        async def configured() -> bool:
+            control = one.config.control
+            if control.include is None or one.course.phase is not Phase.OUT:
+                return True
+            return not await holds_comment(control.include, control.time_limit)
+
+        shown, file, asked, one.is_out, own, one.configured = await asyncio.gather(
+            held(),
+            filed(),
+            ask_clients(one.clients, zone, names, wall),
+            out(),
+            _own(one, zone),
+            configured(),
         )
         if isinstance(one.config.control, KnotControl):
             own = served(
@@ -172,9 +186,10 @@ class WatchedZone:
         address_shown = shown if isinstance(shown, Shown) else None
         one.look = Look(address=address_shown, own=own, file=file, asked=asked, trouble=trouble)
 
-    def decide(self, leave: Leave) -> tuple[Order | None, tuple[Event, ...]]:
-        """What is to be done now, and what is to be told."""
+    def decide(self, leave: Leave, doubt: str) -> tuple[Order | None, tuple[Event, ...]]:
+        """What is to be done now, and what is to be told. `doubt`: why the clock may be wrong."""
         events = []
+        self.real = replace(self.real, doubt=self.real.doubt or doubt)
         wall = time.time()
         for name, one in self.resolvers.items():
             moment = Moment(now=self.now, wall=wall, out=one.course.out)
@@ -197,6 +212,7 @@ class WatchedZone:
                 course=one.course,
                 remedies=one.remedies,
                 is_out=one.is_out,
+                configured=one.configured,
             )
             for name, one in self.resolvers.items()
         }
@@ -212,6 +228,13 @@ class WatchedZone:
             interval=self.config.interval,
             refresh=one.config.refresh,
         )
+
+    def withdraw(self, order: Order, before: Course, why: str) -> Event:
+        """What was ordered is not to be done after all. Returns what is to be told."""
+        one = self.resolvers[order.resolver]
+        one.course = replace(before, held=f"it stays as it is: {why}")
+        more = {"copy": self.config.zone_copy, "resolver": order.resolver}
+        return Event(event="copy_held", because=one.course.held, more=more)
 
     async def carry_out(self, order: Order) -> list[tuple[Remedy, bool]]:
         """Do what was ordered. Returns which remedy was done."""

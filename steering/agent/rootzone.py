@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -166,11 +166,14 @@ class KeptRoot:
             return
         anchors = self._runtime.version.key_sources.anchors
         for name, target_settings in settings.publish.items():
+            if not self._may_act():
+                return
             target = target_of(name, target_settings)
             if await aside(partial(is_published, kept, copy, target)):
                 self._now.published.pop(name, None)
                 continue
             before = self._now.published.get(name)
+            target = replace(target, may_act=self._may_act)
             done = await publish(kept, copy, target, anchors, time.time(), rng=system_random())
             self._now.published[name] = done
             self._meters.rootzone_published.labels(name, str(done.step)).inc()

@@ -29,6 +29,8 @@ from steering.model import NEVER, Event, Health, Instant, Seconds
 CACHED: Seconds = 86_400.0
 """How long caches before the resolver may go on showing an old serial (the root's TTLs)."""
 
+_NOT_OUT = "the resolver has the copy, though its configuration has none"
+
 
 def decide(
     zone_copy: str, ones: Mapping[str, One], real: Real, leave: Leave, now: Instant
@@ -207,10 +209,13 @@ class _Step:
 
     def _out(self) -> tuple[Course, Order | None]:
         course, copy = self.course, self.one.copy
-        if self.one.is_out is False:
+        if self.one.is_out is False and self.one.configured:
             self.add_event("copy_back", "by someone else", was="out", now="in")
             return Course(), None
         course = replace(course, held="")
+        if self.one.is_out is False and not self._renewed():  # a return that failed took effect
+            course = replace(course, since=self.now, trouble=_NOT_OUT)
+            return paused(replace(course, phase=Phase.STUCK), self.now), None
         if self.bad:
             course = replace(course, trouble=f"it is out, and answers fail: {some(self.bad)}")
         elif cached := self._old_before_it():
@@ -263,7 +268,7 @@ class _Step:
             self.add_event("copy_back", self.one.copy.because, was="out", now="in")
             return Course(), None
         # While it was out its clients were served well, so that is not waited for.
-        failing = any(asked.way.bad for asked in self.bad)
+        failing = any(asked.way.bad for asked in self._itself())
         if self.now - course.since < SETTLE and not failing:
             return course, None
         trouble = f"it was put back, and {wrong}"
@@ -275,14 +280,23 @@ class _Step:
 
     def _not_back(self) -> str:
         """What is wrong after a return; empty: nothing."""
-        if self.bad:
-            return f"clients' answers fail: {some(self.bad)}"
+        if wrong := self._itself():
+            return f"clients' answers fail: {some(wrong)}"
         if not self.one.look.asked:
             return "its clients' addresses could not be asked"
         file = self.one.copy.file
         if file is not None and not taken(file, self.one.look):
             return "it does not answer from the new file"
         return "" if self.one.copy.renewed else "it does not show a new copy"
+
+    def _itself(self) -> list[Asked]:
+        """What fails at the resolver itself. Names are denied also from what is merely not new."""
+        counted = self.one.copy.bad
+        return [
+            asked
+            for asked in self.bad
+            if not asked.behind and (asked.way is not Way.DENIED or asked in counted)
+        ]
 
     def _undoing(self) -> tuple[Course, Order | None]:
         course = self.course

@@ -112,6 +112,8 @@ class One:
     remedies: tuple[Remedy, ...]
     is_out: bool | None = None
     """By the resolver's own word; None: not known."""
+    configured: bool = True
+    """False: `include` holds our comment in place of the copy, for sure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from steering.judge.known.zone_copies import newer
 from steering.model import Health, Instant, Seconds, WallTime
 
 BAD_LOOKS = 3
-"""Looks in a row at which names fail before the copy is held to be why."""
+"""Looks in a row at which names fail before the copy, or what is before it, is held to be why."""
 UNSEEN_LOOKS = 5
 """Looks in a row without any result after which nothing is known of the copy any more."""
 
@@ -58,7 +58,10 @@ class Copy:
     bad_looks: int = 0
     unseen_looks: int = 0
     bad: tuple[Asked, ...] = ()
-    """What failed at the last look."""
+    """What failed at the last look; empty where the resolver itself answers well."""
+    before: tuple[Asked, ...] = ()
+    """What failed at forwarders and nodes before the resolver while it answers well itself."""
+    before_looks: int = 0
     out: str = ""
     """Why it should be taken out; empty: it may stay."""
     left: Seconds | None = None
@@ -239,17 +242,38 @@ class _Judging:
         return min(filter(None, (lease, self.limits.max_age)), default=None)
 
     def failing(self) -> dict[str, Any]:
-        """Which names fail because of the copy, and for how many looks."""
+        """Which names fail because of the copy, or before it, and for how many looks.
+
+        What is before the resolver may fail by itself: it counts where the resolver fails too.
+        """
+        none: tuple[Asked, ...] = ()
         if self.at.out:
-            return {"bad": (), "bad_looks": 0}
+            return {"bad": none, "bad_looks": 0, "before": none, "before_looks": 0}
         if not self.look.asked:
             return {}
-        bad = tuple(
-            one
-            for one in self.look.asked
-            if one.way.bad and (one.way is not Way.EXPIRED or self.fresh_elsewhere)
-        )
-        return {"bad": bad, "bad_looks": self.copy.bad_looks + 1 if bad else 0}
+        every = tuple(one for one in self.look.asked if one.way.bad and self._counts(one))
+        itself = any(not one.behind for one in every)
+        bad, before = (every, none) if itself else (none, every)
+        return {
+            "bad": bad,
+            "bad_looks": self.copy.bad_looks + 1 if bad else 0,
+            "before": before,
+            "before_looks": self.copy.before_looks + 1 if before else 0,
+        }
+
+    def _counts(self, one: Asked) -> bool:
+        """Whether an answer that failed may be the fault of the copy.
+
+        A copy that lags within its refresh, and a cache, rightly deny a name that is newer than
+        what they have.
+        """
+        if one.way is Way.EXPIRED:
+            return self.fresh_elsewhere
+        if one.way is not Way.DENIED or self.overdue:
+            return True
+        real = self.real.serial
+        old = one.denied is not None and real is not None and newer(real, one.denied)
+        return self.copy.behind is None and not old
 
     def limit(self) -> tuple[str, Seconds | None]:
         """Why the copy should be out, and how long it may stay."""
@@ -266,11 +290,20 @@ class _Judging:
                 reasons.append(self._ends())
         if copy.shown is not None and (left := copy.shown.left) is not None:
             lefts.append(left)
-            if left <= 2 * limits.interval and copy.behind is not None:
+            if left <= self._dropping and copy.behind is not None:
                 reasons.append(f"its server drops it in {duration(left)} (EDNS EXPIRE)")
         if copy.bad_looks >= BAD_LOOKS:
             reasons.append(f"names fail: {some(copy.bad)}")
         return "; ".join(reasons), min(lefts, default=None)
+
+    @property
+    def _dropping(self) -> Seconds:
+        """What is left of SOA expire where the server will soon drop a copy: two looks, or less
+        where it is renewed in that time.
+        """
+        expire = self.copy.expire or self.real.expire
+        two = 2 * self.limits.interval
+        return two if expire is None else min(two, expire / 4)
 
     def _overtaken(self) -> bool:
         """The servers have something newer than a copy that is too old: by serial, for longer than

@@ -54,6 +54,14 @@ class Resolver:
     """When its copy was published."""
     out: bool = False
     undone: list[tuple[Remedy, ...]] = field(default_factory=list)
+    forwarder: Way | None = None
+    """What a forwarder before it answers with; None: there is none."""
+    says: bool = False
+    """It says whether it is out."""
+    configured: bool = True
+    """Its configuration has the copy."""
+    denies: bool = False
+    """A name that the zone has is denied from the version that it has."""
 
     def serial(self, now: Seconds, lag: Seconds) -> int:
         return published(max(0.0, now - lag)) if self.out else published(self.at)
@@ -99,7 +107,14 @@ class World:
             copy = self.copies.get(name, Copy(watched=self.now))
             moment = Moment(now=self.now, wall=wall, out=course.out)
             self.copies[name] = copy = judge(copy, look, real, self.limits, moment)
-            ones[name] = One(copy=copy, look=look, course=course, remedies=it.remedies)
+            ones[name] = One(
+                copy=copy,
+                look=look,
+                course=course,
+                remedies=it.remedies,
+                is_out=it.out if it.says else None,
+                configured=it.configured,
+            )
         courses, order, events = decide("root", ones, real, self.leave, self.now)
         self.courses = dict(courses)
         self.events += [(self.now, event) for event in events]
@@ -146,7 +161,13 @@ class World:
         asked = Asked(resolver=name, name=".", rdtype="SOA", way=way, serial=serial)
         file = FileShown(shown=self._shown(self.real_at(self.now))) if it.has_file else None
         address = self._shown(self.real_at(self.now)) if it.out else copy
-        return Look(address=address, file=file, asked=(asked,))
+        every = [asked]
+        if it.forwarder is not None:
+            every.append(replace(asked, resolver="forwarder", behind=True, way=it.forwarder))
+        if it.denies:
+            denied = replace(asked, name="new.", rdtype="DS", serial=None, denied=serial)
+            every.append(replace(denied, way=Way.DENIED))
+        return Look(address=address, file=file, asked=tuple(every))
 
     def _obey(self, order: Order) -> None:
         it = self.resolvers[order.resolver]

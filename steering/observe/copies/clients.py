@@ -62,13 +62,16 @@ async def _asked(  # noqa: PLR0917 - one question
 ) -> Asked:
     answer = await ask(address, name, rdtype, zone, port=clients.port)
     shows = rdtype == "SOA" or (not exists and clients.denial_shows)
+    way = _way(answer, exists=exists, wall=wall)
+    serial = answer.serial if isinstance(answer, Answer) else None
     return Asked(
         resolver=address,
         name=name,
         rdtype=rdtype,
         behind=behind,
-        way=_way(answer, exists=exists, wall=wall),
-        serial=answer.serial if isinstance(answer, Answer) and shows else None,
+        way=way,
+        serial=serial if shows else None,
+        denied=serial if way is Way.DENIED else None,
         expires=answer.expires if isinstance(answer, Answer) else None,
     )
 

@@ -15,6 +15,7 @@ from rootcopy import SERIAL, Stage
 from transfers import serving
 from wholezone import DAY, WholeZone
 
+from steering.act.resolvers.command import Command
 from steering.agent import rootzone as agent_rootzone
 from steering.agent.rootzone import KeptRoot
 from steering.agent.runtime import Runtime
@@ -125,6 +126,54 @@ def test_nothing_is_published_where_the_agent_may_not_act(how: str, around: Arou
         around.off, around.alarms, around.mode = False, {}, Mode.ENFORCE
         around.round(source)
     assert around.told == ["rootzone_renewed", "rootzone_published"]
+
+
+@pytest.mark.parametrize(("moment", "placed"), [("check", False), ("is_out", True)])
+def test_switched_off_while_it_is_published_nothing_is_reloaded(
+    moment: str, placed: bool, around: Around
+) -> None:
+    target = around.stage.target()
+
+    def off(*_: object) -> None:
+        around.off = True
+
+    async def is_out() -> bool | None:
+        off()
+        return None
+
+    def check(file: Path) -> tuple[Command, str]:
+        off()
+        assert target.check is not None
+        return target.check(file)
+
+    changed = {"is_out": is_out} if moment == "is_out" else {"check": check}
+    around.target = replace(target, **changed)
+    with serving(around.stage.made.signed(SERIAL)) as source:
+        around.round(source)
+        assert around.stage.file.exists() is placed
+        assert not any(call.startswith("reload") for call in around.stage.calls)
+        around.off, around.target = False, target
+        around.round(source)
+    assert around.stage.calls[-1].startswith("reload")
+    assert around.problem() == ""
+
+
+def test_switched_off_after_one_resolver_the_next_gets_nothing(around: Around) -> None:
+    assert around.settings is not None
+    one = around.settings.publish["cache-1"]
+    around.settings = around.settings.model_copy(update={"publish": {"a": one, "b": one}})
+    asked: list[str] = []
+
+    def target_of(name: str, _: object) -> Target:
+        asked.append(name)
+        around.off = True
+        assert around.target is not None
+        return around.target
+
+    around.monkeypatch.setattr(agent_rootzone, "target_of", target_of)
+    with serving(around.stage.made.signed(SERIAL)) as source:
+        around.round(source)
+    assert asked == ["a"]
 
 
 def test_a_copy_that_is_refused_is_an_alarm_at_once_and_changes_nothing(around: Around) -> None:

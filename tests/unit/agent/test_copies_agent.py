@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +17,7 @@ from steering.act.resolvers.command import Command
 from steering.act.resolvers.driver import Kind, Result
 from steering.agent import copies, copies_zone
 from steering.agent.copies import Copies
-from steering.agent.copies_file import NAME, CopiesFile
+from steering.agent.copies_file import NAME, CopiesFile, Known
 from steering.agent.copies_zone import Around
 from steering.config import Setup, ZoneCopy
 from steering.copies import Asked, Real, Shown, Way
@@ -25,6 +25,7 @@ from steering.decide import copies as deciding
 from steering.decide import copy_course
 from steering.decide.copy_course import Phase
 from steering.judge.copies import served
+from steering.lab.waiting import async_until
 from steering.model import Event
 from steering.observe.copies.servers import Proven
 from steering.report.metrics import Meters
@@ -98,6 +99,10 @@ class Site:
         serial = NEW if self.out or self.renewed else OLD
         return (Asked(resolver=CLIENT, name=".", rdtype="SOA", way=Way.GOOD, serial=serial),)
 
+    def held(self) -> bool:
+        """What was ordered has been withdrawn."""
+        return any("stays as it is" in event.because for event in self.events)
+
     def names(self) -> set[str]:
         return {event.event for event in self.events}
 
@@ -164,6 +169,18 @@ def play(site: Site, *steps: object) -> Copies:
         return copies
 
     return asyncio.run(story())
+
+
+def forbid(site: Site, why: str) -> None:
+    """From now on the agent may not act."""
+    if why == "observe":
+        site.acts = False
+    elif why == "off":
+        site.off = True
+    elif why == "doubt":
+        site.doubt = "this host's clock is in doubt"
+    else:
+        site.copies = ()
 
 
 def phase(copies: Copies) -> str:
@@ -323,6 +340,66 @@ def test_a_name_counts_as_denied_only_where_the_zone_has_it_now(
     copies = play(site, lambda c: bool(c.status) and c.status[0].look.asked)
     ways = {one.name: one.way for one in copies.status[0].look.asked}
     assert ways == {"there.": Way.DENIED, "removed.": Way.GOOD}
+
+
+@pytest.mark.parametrize("why", ["observe", "off", "doubt", "files"])
+def test_what_is_set_during_a_look_is_honoured_by_what_follows(
+    site: Site, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    looks = 0
+
+    async def asked(*_: object) -> tuple[Asked, ...]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # it lasts until the copy is overdue and too old
+            began = time.monotonic()
+            await async_until(lambda: time.monotonic() - began > 1.0, 5.0)
+            forbid(site, why)
+        return await site.asked()
+
+    monkeypatch.setattr(copies_zone, "ask_clients", asked)
+    play(site, lambda c: looks == 2 and not c.status if why == "files" else looks > 2)
+    assert site.calls == []
+    assert "copy_taking_out" not in site.names()
+
+
+@pytest.mark.parametrize("why", ["observe", "off", "doubt", "files"])
+def test_what_is_set_while_the_decision_is_written_down_is_honoured(
+    site: Site, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    write = CopiesFile.write
+
+    async def slow(file: CopiesFile, known: Known) -> None:
+        await write(file, known)
+        if any(course.phase is Phase.LEAVING for _, course in known.values()):
+            forbid(site, why)
+
+    monkeypatch.setattr(CopiesFile, "write", slow)
+
+    def returned(_copies: Copies) -> bool:
+        return site.written_now() == ["in"]
+
+    copies = play(
+        site, lambda _: "copy_taking_out" in site.names(), lambda _: site.held(), returned
+    )
+    assert site.calls == []
+    if why != "files":
+        assert phase(copies) == "in"
+        assert copies.status[0].course.held
+
+
+def test_a_forwarder_that_fails_by_itself_is_named_by_an_alarm(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked(*_: object) -> tuple[Asked, ...]:
+        (one,) = await site.asked()
+        return one, replace(one, resolver="10.0.1.53", behind=True, way=Way.SERVFAIL)
+
+    site.renewed = True
+    monkeypatch.setattr(copies_zone, "ask_clients", asked)
+    copies = play(site, lambda c: c.problems()["copy_forwarder"])
+    assert "10.0.1.53: servfail" in copies.problems()["copy_forwarder"]
+    assert site.calls == []
 
 
 def test_served_is_the_newest_that_the_resolver_itself_shows() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from copies_clock import DAY, EXPIRE, HOUR, LIFE, REFRESH, Resolver, World
+from copies_clock import DAY, EXPIRE, HOUR, LIFE, REFRESH, Resolver, World, published
 
 from steering.copies import Way
 from steering.decide.copy_course import Act, Course, Leave, Phase, Remedy
@@ -324,3 +326,76 @@ def test_switched_off_what_was_begun_is_not_continued(phase: Phase) -> None:
 def test_silence_and_refusals_are_never_held_against_a_copy() -> None:
     assert not Way.SILENT.bad
     assert not Way.REFUSED.bad
+
+
+@pytest.mark.parametrize("way", [Way.SERVFAIL, Way.DENIED, Way.SILENT])
+def test_a_forwarder_that_fails_by_itself_takes_no_copy_out(way: Way) -> None:
+    world = World(resolvers={"cache-1": Resolver(forwarder=way)})
+    world.run(5 * DAY)
+    assert not world.orders
+    assert world.copies["cache-1"].health is Health.HEALTHY
+
+
+@pytest.mark.parametrize("way", [Way.SERVFAIL, Way.SILENT])
+def test_a_forwarder_that_fails_when_a_copy_is_put_back_does_not_take_it_out_again(
+    way: Way,
+) -> None:
+    world = World(resolvers={"cache-1": frozen_after(1, until=9.2 * DAY)})
+    it = world.resolvers["cache-1"]
+    world.run(9 * DAY)
+    assert world.courses["cache-1"].phase is Phase.OUT
+    world.run(9.3 * DAY)
+    it.has_file, it.forwarder = True, way
+    world.run(9.5 * DAY)
+    assert not it.out
+    assert {course.phase for course in world.courses.values()} == {Phase.IN}
+    returns = len(world.orders)
+    world.run(12 * DAY)
+    assert len(world.orders) == returns
+    assert [order.act for _, order in world.orders] == [Act.TAKE_OUT, Act.PUT_BACK]
+
+
+def test_a_copy_one_serial_behind_stays_while_it_denies_names_that_are_new() -> None:
+    slow = Resolver(takes=lambda at: at % (12 * HOUR) > REFRESH - 60)
+    world = World(resolvers={"cache-1": slow})
+    denials = 0
+    while world.now < 5 * DAY:
+        slow.denies = world.now > HOUR and published(world.now + 60.0) != published(slow.at)
+        denials += slow.denies
+        world.run(world.now + 60.0, step=60.0)
+    assert denials > 9 * 25  # half an hour at each of nine publications
+    assert not world.orders
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_copy_that_is_back_is_believed_to_be_where_the_configuration_has_it(
+    configured: bool,
+) -> None:
+    world = World(resolvers={"cache-1": frozen_after(1)})
+    it = world.resolvers["cache-1"]
+    it.says = True
+    world.run(9 * DAY)
+    assert world.courses["cache-1"].phase is Phase.OUT
+    it.out, it.configured = False, configured  # a return that was ended, and took effect
+    world.turn()
+    told = [event.because for _, event in world.named("copy_back")]
+    assert told == (["by someone else"] if configured else [])
+    if not configured:
+        assert "its configuration has none" in world.courses["cache-1"].trouble
+    world.run(9 * DAY + HOUR, step=60.0)
+    assert it.out  # it is stale, and so it is taken out again
+    assert world.courses["cache-1"].phase is Phase.OUT
+
+
+def test_a_new_copy_that_is_back_without_its_configuration_gets_it_at_the_next_return() -> None:
+    world = World(resolvers={"cache-1": frozen_after(1, until=9.1 * DAY)})
+    it = world.resolvers["cache-1"]
+    it.says = True
+    world.run(9 * DAY)
+    it.out, it.configured, it.at, it.has_file = False, False, 9.2 * DAY, True
+    world.courses["cache-1"] = replace(world.courses["cache-1"], not_before=9.3 * DAY)
+    world.run(9.25 * DAY)
+    assert world.courses["cache-1"].phase is Phase.OUT
+    world.run(9.4 * DAY)
+    assert world.orders[-1][1].act is Act.PUT_BACK
+    assert {course.phase for course in world.courses.values()} == {Phase.IN}

@@ -214,3 +214,50 @@ def test_signatures_that_others_renew_alike_are_no_reason() -> None:
     copy = looks(Look(address=short))  # the same serial: the servers have the same signatures
     assert (copy.health, copy.out) == (Health.STALE, "")
     assert looks(Look(address=replace(short, serial=90))).out
+
+
+def forwarded(way: Way) -> Asked:
+    return replace(asked(way), resolver="10.0.1.53", behind=True)
+
+
+def test_a_copy_that_lags_within_its_refresh_rightly_denies_a_name_that_is_newer() -> None:
+    """Whoever can register a name would take out every copy that is one serial behind."""
+    look = Look(address=replace(GOOD, serial=99), asked=(asked(Way.DENIED),))
+    copy = looks(*[look] * 30)  # a refresh is half an hour
+    assert (copy.out, copy.bad, copy.bad_looks) == ("", (), 0)
+    assert "names fail" in looks(*[look] * 40).out  # it should have taken the newer one long ago
+    assert "names fail" in looks(*[replace(look, address=GOOD)] * BAD_LOOKS).out
+    failing = replace(look, asked=(asked(Way.SERVFAIL),))
+    assert "names fail" in looks(*[failing] * BAD_LOOKS).out
+
+
+def test_a_name_that_is_denied_from_an_old_version_in_a_cache_is_no_fault_of_the_copy() -> None:
+    old = Look(address=GOOD, asked=(replace(asked(Way.DENIED), denied=99),))
+    assert looks(*[old] * 40).health is Health.HEALTHY
+    lacking = Look(address=GOOD, asked=(replace(asked(Way.DENIED), denied=100),))
+    assert "names fail" in looks(*[lacking] * BAD_LOOKS).out
+
+
+@pytest.mark.parametrize("way", [Way.SERVFAIL, Way.DENIED, Way.EXPIRED])
+def test_a_forwarder_that_fails_by_itself_takes_no_copy_out(way: Way) -> None:
+    copy = looks(*[Look(address=GOOD, asked=(asked(Way.GOOD), forwarded(way)))] * 9)
+    assert (copy.health, copy.out, copy.bad_looks) == (Health.HEALTHY, "", 0)
+    old = replace(GOOD, serial=90, expires=WALL + 2 * DAY)  # it may stay for a day yet
+    copy = looks(*[Look(address=old, asked=(asked(Way.GOOD), forwarded(Way.SERVFAIL)))] * 9)
+    assert (copy.out, copy.before_looks) == ("", 9)
+
+
+def test_what_fails_before_the_resolver_counts_where_the_resolver_fails_too() -> None:
+    both = Look(address=GOOD, asked=(asked(Way.SERVFAIL), forwarded(Way.SERVFAIL)))
+    copy = looks(*[both] * BAD_LOOKS)
+    assert "names fail" in copy.out
+    assert (len(copy.bad), copy.before, copy.before_looks) == (2, (), 0)
+
+
+def test_a_short_expire_is_no_reason_at_each_change_of_the_zone() -> None:
+    """EDNS EXPIRE never exceeds SOA expire, which may be less than two looks."""
+    hourly = replace(LIMITS, interval=3600.0)
+    lagging = replace(GOOD, serial=99, expire=7200.0, left=7000.0)
+    assert not looks(Look(address=lagging), limits=hourly).out
+    dropping = replace(lagging, left=1700.0)
+    assert "EDNS EXPIRE" in looks(Look(address=dropping), limits=hourly).out

@@ -279,8 +279,19 @@ def test_clients_are_asked_for_what_no_cache_has_and_each_failure_has_its_word()
         assert (len(random), found[random]) == (15, Way.GOOD)
         assert sum(one.behind for one in asked) == len(asked) / 2
         assert {one.serial for one in asked if one.rdtype == "SOA"} == {NOW}
+        assert {one.denied for one in asked if one.way is not Way.DENIED} == {None}
 
     run(answering(root(), some_fail), story)
+
+
+def test_a_name_that_is_denied_is_shown_with_the_version_that_denies_it() -> None:
+    async def story(port: int) -> None:
+        for shows in (True, False):
+            clients = Clients(direct=(HERE,), denial_shows=shows, port=port)
+            (*_, one) = await ask_clients(clients, ".", ["new."], NOW)
+            assert (one.way, one.denied, one.serial) == (Way.DENIED, NOW, None)
+
+    run(answering(root()), story)
 
 
 def test_a_denial_of_powerdns_shows_nothing_of_its_copy() -> None:
