@@ -151,7 +151,7 @@ async def publish(
     if out:
         return ended(Step.PLACED, "the resolver has its copy out of the way")
     if out is None and target.kind is Kind.KNOT and target.reload is not None:
-        # To reload puts its copy back.
+        # To reload is to run what its copy is configured by.
         return ended(Step.UNHEARD, "it does not say whether its copy is out, and is not reloaded")
     if not target.may_act():
         return ended(Step.PLACED, _MAY_NOT)

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from steering.act.resolvers.by_include import ByInclude
 from steering.act.resolvers.command import Command
-from steering.act.resolvers.driver import Driver, Kind, NotDoneError
+from steering.act.resolvers.driver import Driver, Kind
 from steering.act.resolvers.include import holds_comment
 from steering.config.resolvers import (
     BindControl,
@@ -90,10 +91,11 @@ def _reload(control: Control, driver: Driver) -> Callable[[], Awaitable[object]]
     if control.include is None:
         return None  # prefill reads the file when its interval is over
 
+    assert isinstance(driver, ByInclude)
+
     async def configure_again() -> None:
-        came = await driver.put_back(ROOT)
-        if not came.done:
-            raise NotDoneError(came.said)
+        # Not `put_back`: what is taken out between the look at that and this stays out.
+        await driver.load(ROOT)
 
     return configure_again
 

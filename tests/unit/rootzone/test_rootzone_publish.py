@@ -130,7 +130,7 @@ def test_silence_never_means_that_the_file_is_bad(
 
 
 def test_a_knot_that_does_not_say_whether_it_is_out_is_not_reloaded(stage: Stage) -> None:
-    """To reload it is to put its copy back."""
+    """To reload it is to run what its copy is configured by."""
     stage.out = None
     copy = stage.have(SERIAL)
     found = stage.publish(copy, target := replace(stage.target(), kind=Kind.KNOT))
@@ -184,6 +184,34 @@ def test_a_copy_whose_configuration_was_taken_away_is_out(
     assert asyncio.run(run(target)) is said
     asyncio.run(Include(include, comment="--", limit=5.0).take_out())
     assert asyncio.run(run(target)) is out
+
+
+def test_to_reload_a_knot_leaves_out_what_was_taken_out_just_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    include = tmp_path / "copy.lua"
+    include.write_text("the operator's")
+    settings = Publish.model_validate(
+        {"knot-resolver": KnotControl(include=include), "file": tmp_path / "root.zone"}
+    )
+    ran = []
+
+    async def runs(_: object, statements: str) -> str:
+        ran.append(statements)
+        return "done"
+
+    monkeypatch.setattr(Knot, "_all", runs)
+    asyncio.run(Include(include, comment="--", limit=5.0).take_out())
+    out = include.read_text()
+
+    async def reload() -> None:
+        target = target_of("cache-1", settings)
+        assert target.reload is not None
+        await target.reload()
+
+    asyncio.run(reload())
+    assert ran == [f"dofile('{include}')"]
+    assert include.read_text() == out
 
 
 async def run(target: Target) -> bool | None:
