@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -45,7 +46,10 @@ def within(seconds: Seconds, call: Callable[[], T], what: str) -> T:
 
 
 async def aside(work: Callable[[], T]) -> T:
-    """What `work` returns or raises, whenever that is. A cancelled caller leaves it behind."""
+    """What `work` returns or raises, whenever that is. A cancelled caller leaves it behind.
+
+    Raises OSError as well where no thread can be had.
+    """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
@@ -66,7 +70,11 @@ async def aside(work: Callable[[], T]) -> T:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name=f"aside: {work!r}"[:60], daemon=True).start()
+    thread = threading.Thread(target=run, name=f"aside: {work!r}"[:60], daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
     return await done
 
 

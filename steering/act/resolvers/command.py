@@ -66,6 +66,8 @@ class Command:
             raise NotDoneError(f"{called}: hangs where nothing can end it") from None
         except _StoppedError as error:
             raise NotDoneError(f"{called}: {error}") from None
+        except OSError as error:  # no thread is to be had
+            raise NotDoneError(f"{called}: does not start: {error.strerror}") from None
         if status:
             how = f"status {status}" if status > 0 else f"signal {-status}"
             raise NotDoneError(f"{called}: {said.strip() or 'says nothing'} ({how})")

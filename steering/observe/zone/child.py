@@ -132,7 +132,10 @@ async def _run(task: Task, progress: Progress | None) -> Result:
     except TimeoutError:
         return _ours(f"not done after {task.limits.time:g} s")
     finally:
-        await aside(lambda: child.end(0.0))
+        try:
+            await aside(lambda: child.end(0.0))
+        except OSError:  # no thread is to be had, and the child must not stay
+            child.end(0.0)
 
 
 class _Child:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -167,3 +168,15 @@ def test_what_is_said_is_one_printable_line() -> None:
     assert len(one_line("x" * 10_000_000)) == LONGEST
     assert one_line("\n" * 10 + "late") == "late"
     assert sh("printf 'ok\\033[31m\\nmore\\377'").said == "ok [31m more\N{REPLACEMENT CHARACTER}"
+
+
+def test_without_a_thread_to_be_had_a_call_has_failed_and_nothing_else_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    came = asyncio.run(result(Command(argv=("true",), limit=1.0).run()))
+    assert not came.done
+    assert "can't start new thread" in came.said
