@@ -61,6 +61,7 @@ class Server:
         try:
             deadline.start()
             made.request("POST", path, json.dumps(data).encode(), headers)
+            deadline.open_one = made.sock  # which `made` forgets where the answer ends with it
             with made.getresponse() as answer:
                 status, said = answer.status, answer.read(_SHOWN)
         except (OSError, http.client.HTTPException, ValueError, RuntimeError) as error:
@@ -98,12 +99,13 @@ class _Deadline(threading.Thread):
     def __init__(self, made: http.client.HTTPConnection, seconds: Seconds) -> None:
         super().__init__(name="deadline", daemon=True)
         self.late, self.over = False, threading.Event()
+        self.open_one: socket.socket | None = None
         self._made, self._seconds = made, seconds
 
     def run(self) -> None:
         """Wait, from the connection on."""
         while not self.over.wait(self._seconds):
-            if (open_one := self._made.sock) is not None:
+            if (open_one := self.open_one or self._made.sock) is not None:
                 self.late = True
                 with contextlib.suppress(OSError):
                     open_one.shutdown(socket.SHUT_RDWR)

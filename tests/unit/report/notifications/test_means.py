@@ -166,6 +166,14 @@ def drip(connection: socket.socket) -> None:
         time.sleep(0.02)
 
 
+def drip_body(connection: socket.socket) -> None:
+    """The end of the connection is the end of the answer."""
+    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+    for _ in range(10_000):
+        connection.sendall(b"x")
+        time.sleep(0.1)
+
+
 def endless(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     while True:
@@ -177,7 +185,7 @@ def rubbish(connection: socket.socket) -> None:
     connection.sendall(b"\x16\x03\x01 no http\r\n\r\n")
 
 
-@pytest.mark.parametrize("answer", [silent, drip])
+@pytest.mark.parametrize("answer", [silent, drip, drip_body])
 def test_a_server_that_never_ends_its_answer_is_left_after_the_limit(
     raw: Callable[[Callable[[socket.socket], None]], str], answer: Callable[[socket.socket], None]
 ) -> None:
