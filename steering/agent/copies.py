@@ -13,10 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from steering.agent.copies_file import CopiesFile, Known
 from steering.agent.copies_zone import Around, WatchedZone
 from steering.config import ZoneCopy
-from steering.decide.copy_course import (
-    Leave,
-    Phase,
-)
+from steering.decide.copy_course import Leave, Phase
 from steering.judge.copies import BAD_LOOKS
 from steering.judge.copies import some as asked_of
 from steering.model import NEVER, Event, Health, Instant, Seconds
@@ -27,8 +24,6 @@ SOON: Seconds = 1.0
 """Time between two looks while a copy is on its way out or back."""
 REWRITE: Seconds = 300.0
 """The file is written at least this often, for the ages in it."""
-
-
 FINISH: Seconds = 60.0
 """How long changed files wait for what is being done by the former ones."""
 
